@@ -1,0 +1,27 @@
+"""What should not happen, as exceptions: one root, one branch per room.
+
+What the business expects is a value, not an exception (`Admitted | Rejected`, `Accepted | Refused | ...`).
+
+    GatewayError
+    ├── ConfigError            config      the configuration cannot be used
+    ├── Unreadable             protocol    this mail is not an envoi (docs/protocol.md §2)
+    ├── StoreError             store       the store cannot be trusted or reached
+    │   ├── StoreUnavailable                for now: locked, full, gone
+    │   └── StoreUnusable                   until somebody acts: missing, corrupt, other schema
+    ├── ListenError            smtp        an address cannot be listened on
+    ├── HungUp, Flooded        smtp        a client is gone, or sends a line without end; never leave the room
+    ├── SmarthostError         mailer      the smarthost did not take a report
+    ├── UnsafeHeader           mailer      a report's header block would not say what it is meant to
+    ├── HttpUnavailable        web         the HTTP address cannot be listened on
+    ├── StageEnded             daemon      a part of the gateway ended by itself
+    ├── ProviderUnusable       providers   a carrier cannot be set up from its settings
+    └── SandboxError           sandbox     the carrier in a box cannot do as asked: address, script
+
+Each branch lives in the room that raises it.
+"""
+
+
+class GatewayError(Exception):
+    """Root of everything this package raises. `temporary` says whether trying again can help."""
+
+    temporary: bool = False

@@ -1,0 +1,134 @@
+"""One way to log, set up once: one event is one line, on stderr.
+
+Promises: what was registered as a secret never appears in a line, whoever logs it and wherever in the line; a control
+character in a value (of a stranger's mail, of a carrier's answer) cannot start a line of its own; numbers are masked
+because their type prints itself masked, and everything that is not a plain value is printed by its type.
+
+Standard loggers (of libraries) come out the same way; the chatty ones only from `warning`. What happens while one piece
+of work is done carries the keys bound with `structlog.contextvars`.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+LogFormat = Literal["auto", "json", "text"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+MASK = "***"
+_SHORTEST_SECRET = 4
+"""Masking every "1" would make the log unreadable; a secret this short protects nothing anyway."""
+
+_LONGEST_VALUE = 4_000
+"""Characters of one value that are kept; tracebacks are kept whole."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_MULTILINE_KEYS = frozenset({"exception", "stack"})
+"""Made by structlog, with line ends of its own: one JSON string in service, several lines on a terminal."""
+
+_CHATTY = ("aiosmtpd", "mail.log", "mail.debug", "httpx", "httpcore", "aiosmtplib", "uvicorn", "alembic", "aiosqlite")
+
+_secrets: set[str] = set()
+
+
+def set_up_logging(
+    *, form: LogFormat = "auto", level: LogLevel = "info", stream: TextIO | None = None, colours: bool | None = None
+) -> None:
+    """Every logger of the process writes to `stream` (stderr unless given): JSON, or text on a terminal.
+
+    May be called again, which replaces what was set up before.
+    """
+    out = sys.stderr if stream is None else stream
+    is_text = form == "text" or (form == "auto" and out.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Processor
+    if is_text:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=out.isatty() if colours is None else colours, exception_formatter=structlog.dev.plain_traceback
+        )
+    else:
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, make_safe, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def register_secrets(secrets: Iterable[str]) -> None:
+    """None of these appears in a log line from now on. Nothing is ever unregistered: old keys stay secret."""
+    _secrets.update(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+
+
+def make_safe(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Every value of the event is plain, of one line, bounded, and free of secrets."""
+    for key, value in event.items():
+        if key in _MULTILINE_KEYS and isinstance(value, str):
+            event[key] = _mask(value)
+        else:
+            event[key] = _plain(value)
+    return event
+
+
+def _plain(value: object) -> object:
+    match value:
+        case bool() | int() | float() | None if not isinstance(value, Enum):
+            return value
+        case str() if not isinstance(value, Enum):
+            return _one_line(value)
+        case Enum():
+            return _plain(value.value)
+        case datetime():
+            return value.isoformat()
+        case bytes() | bytearray():
+            return f"{len(value)} bytes"
+        case Mapping():
+            return {_one_line(str(key)): _plain(item) for key, item in value.items()}
+        case Sequence() | set() | frozenset():
+            return [_plain(item) for item in value]
+        case _:
+            return _one_line(str(value))
+
+
+def _one_line(value: str) -> str:
+    text = _mask(value)
+    if len(text) > _LONGEST_VALUE:
+        text = text[:_LONGEST_VALUE] + "…"
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+
+
+def _mask(text: str) -> str:
+    for secret in _secrets:
+        if secret in text:
+            text = text.replace(secret, MASK)
+    return text
