@@ -1,0 +1,1 @@
+"""Letters, numbers and names of the mobile network. Pure; imports nothing of ours."""
