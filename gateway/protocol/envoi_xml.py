@@ -1,0 +1,274 @@
+"""From the text of a mail to the elements of its `<envoi>` (docs/protocol.md §2.5 to §2.10, §3).
+
+What could do harm in a parser is refused by linear scans before any parser sees it. Then lxml reads the text strictly.
+Where it cannot, and the mode allows, `&` and `<` that start nothing known are taken for what they are and lxml reads it
+again: a text is never changed in silence, which is what a recovering parser does.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from lxml import etree
+
+from gateway.protocol.reading import Limits, Mode, Unreadable
+
+KNOWN: Final = (
+    "keyid", "emailId", "num", "sms", "emetteur", "tracker", "smslong", "nostop", "ucs2", "date_envoi", "emailAck",
+    "emailNot",
+)  # fmt: skip
+"""The elements of an envoi as the source writes them, without `num1`... and `sms1`...."""
+
+_ROOT = "envoi"
+_CANONICAL = {name.lower(): name for name in KNOWN}
+_NUMBERED = re.compile(r"(num|sms)([0-9]{1,30})")
+_HIGHEST_POSITION = 999_999  # any above means the same: too many
+
+_CDATA_START, _CDATA_END = "<![CDATA[", "]]>"
+# Possessive quantifiers (`*+`, `++`) never look back: each pattern costs one pass.
+_DECLARATION = re.compile(r"<\?xml[ \t\n][^<>?]{0,200}+\?>")
+_FORBIDDEN = re.compile(r"<[!?]")
+_ATTRIBUTE = re.compile(r"<[A-Za-z_][^\s<>/=]*+\s++[^\s<>=]++\s*+=\s*+[\"']")
+_START_TAG = re.compile(r"<[A-Za-z_]")
+_ROOT_TAG = re.compile(r"<(/?)(envoi)[ \t\n]*+>", re.IGNORECASE | re.ASCII)
+_TOKEN = re.compile(
+    r"<(?P<slash>/?)(?P<name>[A-Za-z_][A-Za-z0-9_]{0,31})[ \t\n]*+(?P<empty>/?)>"
+    r"|&(?P<reference>(?:amp|lt|gt|quot|apos|#[0-9]{1,8}|#x[0-9A-Fa-f]{1,6});)?"
+    r"|<|\]\]>"
+)
+_PRINTABLE_NAME = re.compile(r"[A-Za-z_-]{1,24}[0-9]{0,3}")
+_MOST_NAMES_IN_NOTE = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elements:
+    """The elements of one envoi. Blanks around a value are gone; a line break within it is one blank."""
+
+    values: Mapping[str, str]  # by the names of KNOWN; "" for an empty element
+    numbers: Mapping[int, str]  # numX; an empty one is absent
+    texts: Mapping[int, str]  # smsX; an empty one is absent
+    notes: tuple[str, ...]
+
+
+def read_elements(text: str, *, mode: Mode, limits: Limits) -> Elements:
+    """Return the elements of the one `<envoi>` in `text`. Raises `Unreadable`, with line and column where there is one.
+
+    `text` has LF line ends and is bounded by the caller (`Limits.body_bytes`).
+    """
+    notes: list[str] = []
+    text = _escape_cdata(text)
+    start, end = _find_root(text)
+    text = _blank_declaration(text, start.start())
+    _refuse_harm(text, start.start(), end.end(), limits)
+    if text[: start.start()].strip() or text[end.end() :].strip():
+        _tolerate("there is text around the <envoi>", "ignored", mode, notes)
+    root = _parse_root(_Excerpt(text=text, start=start.end(), end=end.start()), mode, notes)
+    if any((piece or "").strip() for piece in (root.text, *(child.tail for child in root))):
+        _tolerate("there is text between the elements", "ignored", mode, notes)
+    is_other_case = start[2] != _ROOT or end[2] != _ROOT or any(_is_other_case(child) for child in root)
+    if is_other_case:
+        _tolerate("element names are in another case", "accepted", mode, notes)
+    return _collect(root, mode, limits, notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Excerpt:
+    """What stands between `<envoi>` and `</envoi>`, and where."""
+
+    text: str
+    start: int
+    end: int
+
+    @property
+    def inner(self) -> str:
+        return self.text[self.start : self.end]
+
+    def where(self, offset: int) -> str:
+        """The line and column of an offset into `inner`, counted from 1 in the mail's text."""
+        return _where(self.text, self.start + offset)
+
+    def where_line(self, line: int, column: int) -> str:
+        """The same for a line and column of `<envoi>` + `inner`, as the parser counts them."""
+        if line <= 1:
+            return self.where(max(0, column - len("<envoi>") - 1))
+        return f"line {self.text.count(chr(10), 0, self.start) + line}, column {column}"
+
+
+def _where(text: str, position: int) -> str:
+    line_start = text.rfind("\n", 0, position) + 1
+    return f"line {text.count(chr(10), 0, line_start) + 1}, column {position - line_start + 1}"
+
+
+def _tolerate(fault: str, remedy: str, mode: Mode, notes: list[str]) -> None:
+    if mode is Mode.STRICT:
+        raise Unreadable(fault)
+    notes.append(f"{fault}: {remedy}")
+
+
+def _escape_cdata(text: str) -> str:
+    """Return `text` with its CDATA sections written as references: another spelling of the same text."""
+    pieces = []
+    position = 0
+    while (start := text.find(_CDATA_START, position)) >= 0:
+        end = text.find(_CDATA_END, start)
+        if end < 0:
+            raise Unreadable("a CDATA section is not closed", where=_where(text, start))
+        content = text[start + len(_CDATA_START) : end]
+        pieces += [text[position:start], content.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")]
+        position = end + len(_CDATA_END)
+    return "".join([*pieces, text[position:]])
+
+
+def _blank_declaration(text: str, end: int) -> str:
+    """Return `text` with an XML declaration before `end` blanked out: the mail's character set wins (§2.6)."""
+    declaration = _DECLARATION.search(text, 0, end)
+    if declaration is None:
+        return text
+    blank = re.sub(r"[^\n]", " ", declaration[0])
+    return text[: declaration.start()] + blank + text[declaration.end() :]
+
+
+def _refuse_harm(text: str, start: int, end: int, limits: Limits) -> None:
+    """Raise `Unreadable` for what no envoi has and a parser may choke on (docs/protocol.md §2.8)."""
+    if forbidden := _FORBIDDEN.search(text, 0, end):
+        where = _where(text, forbidden.start())
+        raise Unreadable("a DOCTYPE, declaration, comment or processing instruction is not taken", where=where)
+    _refuse_attributes(text, start, end)
+    if sum(1 for _ in _START_TAG.finditer(text, start, end)) > limits.elements:
+        raise Unreadable("too many elements")
+
+
+def _refuse_attributes(text: str, start: int, end: int) -> None:
+    if attribute := _ATTRIBUTE.search(text, start, end):
+        raise Unreadable("an element has an attribute", where=_where(text, attribute.start()))
+
+
+def _find_root(text: str) -> tuple[re.Match[str], re.Match[str]]:
+    """Return the one `<envoi>` and its `</envoi>` (docs/protocol.md §2.5)."""
+    tags = list(_ROOT_TAG.finditer(text))
+    starts = [tag for tag in tags if not tag[1]]
+    ends = [tag for tag in tags if tag[1]]
+    if not starts:
+        _refuse_attributes(text, 0, len(text))
+        raise Unreadable("there is no <envoi> in the text")
+    if len(starts) > 1 or len(ends) > 1:
+        raise Unreadable("there is more than one <envoi>", where=_where(text, tags[-1].start()))
+    if not ends or ends[0].start() < starts[0].start():
+        raise Unreadable("<envoi> is not closed", where=_where(text, starts[0].start()))
+    return starts[0], ends[0]
+
+
+def _parse_root(excerpt: _Excerpt, mode: Mode, notes: list[str]) -> etree._Element:
+    """Return the envoi as lxml reads it: at once, or with stray signs taken literally (docs/protocol.md §2.7)."""
+    try:
+        root = _parse(excerpt.inner)
+        if _is_flat(root):
+            return root
+        fault = Unreadable("an element within another")
+    except etree.XMLSyntaxError as error:
+        fault = Unreadable("the text is not well-formed", where=excerpt.where_line(*error.position))
+    if mode is Mode.STRICT:
+        raise fault
+    try:
+        root = _parse("".join(_take_literally(excerpt)))
+    except etree.XMLSyntaxError as error:
+        where = excerpt.where_line(*error.position)
+        raise Unreadable("the text is not well-formed", where=where) from None
+    notes.append("the envoi is not well-formed XML: stray signs were taken as they are")
+    return root
+
+
+def _parse(inner: str) -> etree._Element:
+    # The defaults but for entities. No recover: it drops text. No collect_ids=False: it makes libxml2 read local files.
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    return etree.fromstring(f"<envoi>{inner}</envoi>".encode("utf-8", "surrogatepass"), parser)
+
+
+def _is_flat(root: etree._Element) -> bool:
+    return not any(len(child) for child in root if _canonical(str(child.tag)) is not None)
+
+
+def _take_literally(excerpt: _Excerpt) -> Iterator[str]:
+    """Yield the envoi with every `&` and `<` that starts no reference and no known tag escaped. One pass."""
+    inner = excerpt.inner
+    position = 0
+    open_name: str | None = None
+    for token in _TOKEN.finditer(inner):
+        yield inner[position : token.start()]
+        position = token.end()
+        name = _canonical(token["name"]) if token["name"] else None
+        if open_name is None and token[0] == "<":  # `<num2 06...`: taken literally, it would be lost
+            raise Unreadable("a tag that is not closed", where=excerpt.where(token.start()))
+        if name is None:
+            sign = token[0] if token["reference"] else token[0].replace("&", "&amp;")
+            yield sign.replace("<", "&lt;").replace("]]>", "]]&gt;")
+            continue
+        is_end = bool(token["slash"])
+        if is_end != (open_name is not None) or (is_end and (name != open_name or token["empty"])):
+            place = f"before </{open_name}>" if open_name else f"without <{name}>"
+            raise Unreadable(f"<{token['slash']}{name}> {place}", where=excerpt.where(token.start()))
+        yield f"<{token['slash']}{name}{token['empty']}>"
+        if not token["empty"]:
+            open_name = None if is_end else name
+    if open_name is not None:
+        raise Unreadable(f"<{open_name}> is not closed", where=excerpt.where(len(inner)))
+    yield inner[position:]
+
+
+def _canonical(name: str) -> str | None:
+    """Return a known name as the source writes it, whatever its case; None for another."""
+    lower = name.lower()
+    return lower if _NUMBERED.fullmatch(lower) else _CANONICAL.get(lower)
+
+
+def _is_other_case(element: etree._Element) -> bool:
+    return _canonical(str(element.tag)) not in (None, element.tag)
+
+
+def _collect(root: etree._Element, mode: Mode, limits: Limits, notes: list[str]) -> Elements:
+    values: dict[str, str] = {}
+    unknown: list[str] = []
+    for child in root:
+        tag = str(child.tag)
+        name = _canonical(tag)
+        if len(child.attrib):  # its length alone: to go through it is quadratic
+            raise Unreadable("an element has an attribute")
+        if name is None:
+            unknown.append(tag)
+            continue
+        if name in values:  # docs/protocol.md §2.9: which one would count?
+            raise Unreadable(f"<{name}> is repeated")
+        values[name] = _read_value(name, child.text or "", limits)
+    if unknown:
+        names = [name for name in dict.fromkeys(unknown) if _PRINTABLE_NAME.fullmatch(name)][:_MOST_NAMES_IN_NOTE]
+        _tolerate(f"unknown elements ({', '.join(names) or 'of unusual names'})", "ignored", mode, notes)
+    numbered = {name: value for name, value in values.items() if name not in _CANONICAL.values()}
+    return Elements(
+        values=MappingProxyType({name: value for name, value in values.items() if name not in numbered}),
+        numbers=MappingProxyType(dict(_positions("num", numbered))),
+        texts=MappingProxyType(dict(_positions("sms", numbered))),
+        notes=tuple(notes),
+    )
+
+
+def _read_value(name: str, raw: str, limits: Limits) -> str:
+    """Return a value on one line: a mail program's wrapping is no line break (docs/protocol.md §2.10)."""
+    lines = (line.strip(" \t") for line in raw.replace("\r", "\n").split("\n"))
+    value = " ".join(line for line in lines if line).strip()
+    if len(value) > (limits.text_chars if name.startswith("sms") else limits.value_chars):
+        raise Unreadable(f"the value of <{name}> is too long")
+    return value
+
+
+def _positions(stem: str, numbered: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield X and value of each `stem`X that is not empty."""
+    for name, value in numbered.items():
+        match = _NUMBERED.fullmatch(name)
+        if match is None or match[1] != stem:
+            continue
+        if match[2].startswith("0"):  # docs/protocol.md §3: num1 and num01 would be two names of one position
+            raise Unreadable(f"<{name}>: the number of an element begins with 1 and has no leading zero")
+        if value:
+            yield min(int(match[2]), _HIGHEST_POSITION), value

@@ -1,0 +1,47 @@
+"""What goes back to the sender, as values (docs/protocol.md §8). `report_xml` writes them, byte for byte."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, unique
+
+from gateway.protocol.codes import AckCode, Code
+
+
+@unique
+class ReportKind(Enum):
+    """Which of the two reports a row is."""
+
+    ACK = "ack"
+    NOT = "not"
+
+
+@unique
+class ReportFormat(Enum):
+    """The layout of a Not (docs/protocol.md §8.2)."""
+
+    SOURCE = "source"  # byte for byte as the source: several roots
+    WELLFORMED = "wellformed"  # one <reponse> root around the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """The mail was registered, was seen before, or carries no id."""
+
+    email_id: str | None
+    code: AckCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmsAnswer:
+    """What became of one SMS. `tel` is the number as submitted; None is written `?`."""
+
+    tel: str | None
+    code: Code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Not:
+    """What became of the SMS of one envoi, in order of position; one answer alone has the form without numbers."""
+
+    email_id: str | None
+    answers: Sequence[SmsAnswer]
