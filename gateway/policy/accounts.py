@@ -1,0 +1,267 @@
+"""An account: who may send, what, how, and where reports may go (docs/protocol.md §10.1)."""
+
+import hmac
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum, unique
+from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from types import MappingProxyType
+from typing import Annotated, Self, TypeVar
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from gateway.policy.addresses import matches, to_ascii_domain
+from gateway.policy.public_holidays import SUBDIVISIONS
+from gateway.protocol.envoi import Mode
+from gateway.protocol.report import ReportFormat
+from gateway.settings import Name, Seconds, Settings
+from gateway.text.originator import is_wellformed
+
+T = TypeVar("T")
+
+
+@unique
+class AuthMethod(Enum):
+    """What can prove a client (docs/protocol.md §1.3)."""
+
+    NETWORK = "network"
+    SMTP_AUTH = "smtp_auth"
+    TLS_CLIENT_CERT = "tls_client_cert"
+    AUTHRES = "authres"
+    DKIM = "dkim"
+    SPF = "spf"
+
+
+@unique
+class OnUnknown(Enum):
+    """What to do when it cannot be learnt whether the carrier took an SMS."""
+
+    HOLD = "hold"  # never sent again by itself; reported 999
+    RESEND = "resend"  # sent once more; the recipient may get it twice
+
+
+@unique
+class OnTooLong(Enum):
+    """What to do with a text that needs more parts than allowed (docs/protocol.md §6.4)."""
+
+    AUTO = "auto"  # refused when the mail said `smslong`, cut when it did not
+    REFUSE = "refuse"
+    CUT = "cut"
+
+
+@unique
+class OutsideHours(Enum):
+    """What to do with commercial SMS outside hours (docs/protocol.md §6.6)."""
+
+    REFUSE = "refuse"  # code 24
+    HOLD = "hold"  # sent at the next opening
+
+
+@unique
+class HoursProfile(Enum):
+    """Which hours bind commercial SMS; `policy.window` holds them (docs/protocol.md §6.6)."""
+
+    ISENDPRO = "isendpro"
+    AF2M_2026 = "af2m-2026"
+
+
+def _check_domain(text: str) -> str:
+    wildcard = "*." if text.startswith("*.") else ""
+    domain = to_ascii_domain(text.removeprefix("*."))
+    if domain is None:
+        raise ValueError(f'"{text}" is not a domain: write "example.org", or "*.example.org" for what is below it')
+    return wildcard + domain
+
+
+def _check_network(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError as error:
+        raise ValueError(f'"{value}" is not a network: write one like "192.168.1.0/24" or "2001:db8::/32"') from error
+    if "/" in value and network.network_address != ip_address(value.partition("/")[0]):
+        raise ValueError(f'"{value}" is an address in a network: write "{network}", or the address alone')
+    return network
+
+
+def _check_originator(text: str) -> str:
+    if not is_wellformed(text):
+        raise ValueError(f'"{text}" is not a sender name: 4 to 11 letters, digits or spaces, and not digits alone')
+    return text
+
+
+def _check_country(text: str) -> str:
+    country = text.upper()
+    if country not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError(f'"{text}" is not a country: write its two letters, as in "FR"')
+    return country
+
+
+def _check_timezone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (KeyError, OSError, ValueError) as error:  # unknown, a folder or not a zone's file, not a name at all
+        raise ValueError(f'"{text}" is not a time zone this machine knows: write one like "Europe/Paris"') from error
+    return text
+
+
+def _check_subdivision(text: str) -> str:
+    if text not in SUBDIVISIONS:
+        raise ValueError(
+            f'"{text}" has no public holidays of its own: write one of {", ".join(SUBDIVISIONS)}, or nothing'
+        )
+    return text
+
+
+def _check_keyid(keyid: SecretStr) -> SecretStr:
+    text = keyid.get_secret_value()
+    if not (1 <= len(text) <= 128 and text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError("a key is 1 to 128 printable ASCII characters without blanks")  # never shows the key
+    return keyid
+
+
+def _check_some(values: tuple[T, ...]) -> tuple[T, ...]:
+    if not values:
+        raise ValueError("write at least one")
+    return values
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_check_network)]
+DomainPattern = Annotated[str, AfterValidator(_check_domain)]
+Originator = Annotated[str, AfterValidator(_check_originator)]
+Country = Annotated[str, AfterValidator(_check_country)]
+TimeZone = Annotated[str, AfterValidator(_check_timezone)]
+Subdivision = Annotated[str, AfterValidator(_check_subdivision)]
+Keyid = Annotated[SecretStr, AfterValidator(_check_keyid)]
+
+
+class Account(Settings):
+    """One `[[accounts]]` block, with its secrets read."""
+
+    name: Name = Field(description="Name of the account, in logs and commands.")
+    keyid: Keyid | None = Field(default=None, description="The key a mail must carry in <keyid>.")
+    keyid_file: str | None = Field(default=None, description="File (or systemd credential) that holds the key instead.")
+    domains: Annotated[tuple[DomainPattern, ...], AfterValidator(_check_some)] = Field(
+        description='Domains of the From: address; exact, or "*.example.org" for what is below it.'
+    )
+    networks: tuple[Network, ...] = Field(
+        default=(), description="Networks of this account's clients; empty: those of the listener."
+    )
+    auth: Annotated[tuple[AuthMethod, ...], AfterValidator(_check_some)] = Field(
+        default=(AuthMethod.NETWORK, AuthMethod.SMTP_AUTH),
+        description="What suffices to prove a client; any one.",
+    )
+    providers: Annotated[tuple[Name, ...], AfterValidator(_check_some)] = Field(
+        description="Carriers, in order of preference."
+    )
+    commercial: bool = Field(default=False, description="Commercial traffic: bound to hours, carries the STOP mention.")
+    outside_hours: OutsideHours = Field(
+        default=OutsideHours.REFUSE,
+        description='Commercial SMS outside hours: "refuse" with code 24, or "hold" until the next opening.',
+    )
+    hours_profile: HoursProfile = Field(
+        default=HoursProfile.ISENDPRO,
+        description='Hours of commercial SMS: "isendpro" (08:00 to 20:00) or "af2m-2026" (08:00 to 21:30); '
+        "never on Sundays and public holidays.",
+    )
+    holidays_subdivision: Subdivision | None = Field(
+        default=None,
+        description='Part of France with public holidays of its own, such as "57" (Moselle), "6AE" (Alsace), "974".',
+    )
+    on_unknown: OnUnknown = Field(
+        default=OnUnknown.HOLD, description='"hold": never risk a double; "resend": never risk a loss.'
+    )
+    nostop: bool = Field(default=False, description="May ask for SMS without the STOP mention (<nostop>1</nostop>).")
+    originators: tuple[Originator, ...] = Field(
+        default=(), description="Sender names this account may use, to the letter; empty: any well-formed one."
+    )
+    countries: tuple[Country, ...] = Field(default=("FR",), description="Countries it may send to, as ISO codes.")
+    report_domains: tuple[DomainPattern, ...] = Field(
+        default=(), description="Domains that Ack and Not may go to; empty: the domains."
+    )
+    report_format: ReportFormat = Field(
+        default=ReportFormat.SOURCE, description='"source": as documented; "wellformed": with one root.'
+    )
+    mode: Mode | None = Field(default=None, description='"lenient" or "strict" reading; absent: as the listener.')
+    default_smslong: int = Field(default=1, ge=1, le=10, description="Parts allowed when a mail has no <smslong>.")
+    max_smslong: int = Field(default=6, ge=1, le=10, description="The most parts <smslong> may ask for.")
+    too_long: OnTooLong = Field(default=OnTooLong.AUTO, description="A text that needs more parts than allowed.")
+    max_recipients: int = Field(default=500, ge=1, le=10_000, description="The most lines of mobiles.csv.")
+    validity_s: Seconds = Field(default=86_400, description="An SMS not sent within this time expires, reported 999.")
+    timezone: TimeZone = Field(default="Europe/Paris", description="Zone of <date_envoi> and of the hours.")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.keyid is None and self.keyid_file is None:
+            raise ValueError("a key is missing: write keyid_file, or keyid")
+        if self.default_smslong > self.max_smslong:
+            raise ValueError("default_smslong is more than max_smslong")
+        return self
+
+    def owns_domain(self, domain: str) -> bool:
+        """True when mails From this domain may be this account's (docs/protocol.md §1.3)."""
+        return matches(domain, self.domains)
+
+    def may_report_to(self, domain: str) -> bool:
+        """True when Ack and Not may go to addresses of this domain (docs/protocol.md §8.4)."""
+        return matches(domain, self.report_domains or self.domains)
+
+
+class Accounts:
+    """All accounts, found by name, key or domain. Never changes; a reload makes a new one.
+
+    Raises ValueError, with a sentence for the operator, when two accounts could be taken for one another or when the
+    key of one has not been read.
+    """
+
+    __slots__ = ("_accounts", "_by_name", "_digests")
+
+    def __init__(self, accounts: Iterable[Account]) -> None:
+        self._accounts = tuple(accounts)
+        by_name: dict[str, Account] = {}
+        by_digest: dict[bytes, Account] = {}
+        for account in self._accounts:
+            if account.keyid is None:
+                raise ValueError(f'the key of account "{account.name}" has not been read')
+            digest = _digest(account.keyid.get_secret_value())
+            if account.name in by_name:
+                raise ValueError(f'two accounts are called "{account.name}"')
+            if digest in by_digest:
+                raise ValueError(f'accounts "{by_digest[digest].name}" and "{account.name}" have the same key')
+            by_name[account.name] = account
+            by_digest[digest] = account
+        self._by_name: Mapping[str, Account] = MappingProxyType(by_name)
+        self._digests = tuple(by_digest.items())
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._accounts)
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def by_name(self, name: str) -> Account | None:
+        """Return the account of that name."""
+        return self._by_name.get(name)
+
+    def by_keyid(self, keyid: str) -> Account | None:
+        """Return the account whose key it is, in a time that tells nothing about the keys.
+
+        Digests are compared, so lengths do not show, and all of them always are.
+        """
+        digest = _digest(keyid)
+        found = None
+        for known, account in self._digests:
+            if hmac.compare_digest(known, digest):
+                found = account
+        return found
+
+    def by_domain(self, domain: str) -> tuple[Account, ...]:
+        """Return the accounts the domain of a From: belongs to, in the order of the file; there may be several."""
+        return tuple(account for account in self._accounts if account.owns_domain(domain))
+
+
+def _digest(keyid: str) -> bytes:
+    return sha256(keyid.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,59 @@
+"""How long to wait before trying again. Pure: the jitter is an argument."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from gateway.lifecycle import Hold
+
+_SPREAD = 0.25
+"""Jitter adds up to this share, so that what failed together does not come back together."""
+
+MAX_WISH = timedelta(days=1)
+"""A provider that asks for more than this is asked again earlier."""
+
+_MAX_DOUBLINGS = 20  # beyond any cap; keeps a large attempt number from becoming a huge one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """The first delay doubles with each attempt, up to the cap."""
+
+    first: timedelta
+    cap: timedelta
+
+    def delay(self, attempt: int, jitter: float) -> timedelta:
+        """Return the wait after this attempt (1 for the first); `jitter` in [0, 1) adds up to a quarter."""
+        doubled = self.first * 2 ** min(attempt - 1, _MAX_DOUBLINGS)
+        return _spread(min(doubled, self.cap), jitter)
+
+
+SMS_BACKOFF: Mapping[Hold, Backoff] = MappingProxyType(
+    {
+        Hold.SMS: Backoff(first=timedelta(minutes=1), cap=timedelta(minutes=30)),
+        Hold.ACCOUNT: Backoff(first=timedelta(minutes=5), cap=timedelta(hours=1)),  # an operator has to act first
+        Hold.PROVIDER: Backoff(first=timedelta(seconds=30), cap=timedelta(minutes=10)),
+    }
+)
+"""After a proven "not sent", by how much must wait for it."""
+
+REPORT_BACKOFF = Backoff(first=timedelta(minutes=1), cap=timedelta(hours=1))
+"""After a smarthost did not take a report (docs/protocol.md §8.5)."""
+
+
+def sms_delay(hold: Hold, *, attempt: int, jitter: float, now: datetime, retry_at: datetime | None) -> timedelta:
+    """Return the wait after a proven "not sent": never less than the provider's wish, but for `MAX_WISH`."""
+    backoff = SMS_BACKOFF[hold].delay(attempt, jitter)
+    if retry_at is None:
+        return backoff
+    return max(backoff, _spread(min(retry_at - now, MAX_WISH), jitter))
+
+
+def report_delay(*, attempt: int, jitter: float) -> timedelta:
+    """Return the wait after a report was not taken."""
+    return REPORT_BACKOFF.delay(attempt, jitter)
+
+
+def _spread(delay: timedelta, jitter: float) -> timedelta:
+    return delay * (1 + _SPREAD * jitter)

@@ -1,0 +1,163 @@
+"""Who may send (docs/protocol.md §1.3): a proven client, the key of an account, and a From: of that account's domains.
+
+In steps, because the key stands in the body: `is_proven` asks for the client alone, before anything of the mail is
+read; `greet_sender` says whether it may be answered in detail, before the body is; `check_key` says whether the mail
+is allowed. To a stranger every cause looks the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from types import MappingProxyType
+from typing import Literal
+
+from gateway.policy.accounts import Account, Accounts, AuthMethod
+from gateway.policy.addresses import parse_address
+from gateway.protocol.codes import Code
+from gateway.protocol.mime import Headers
+
+Network = IPv4Network | IPv6Network
+WrongCode = Literal[Code.C1_KEY_EMPTY, Code.C3_KEY_UNKNOWN, Code.C14_ADDRESS_NOT_ALLOWED, Code.C30_DOMAIN_NOT_ALLOWED]
+
+_CAUSES: Mapping[WrongCode, str] = MappingProxyType(
+    {
+        Code.C1_KEY_EMPTY: "the <keyid> is missing or empty",
+        Code.C3_KEY_UNKNOWN: "the <keyid> is not known",
+        Code.C14_ADDRESS_NOT_ALLOWED: "the account of this <keyid> does not accept this client",
+        Code.C30_DOMAIN_NOT_ALLOWED: "the sender's domain does not belong to the account of this <keyid>",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """What the SMTP session knows of its peer."""
+
+    peer: str  # address; an IPv4-mapped IPv6 address counts as the IPv4 one
+    networks: Sequence[Network]  # trusted by the listener
+    authenticated_account: str | None = None  # by SMTP AUTH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeted:
+    """A proven client with a domain that somebody here owns: it may be told what is wrong with its mail."""
+
+    client: Client
+    domain: str
+    owners: tuple[Account, ...]  # of the domain, in the order of the file; never empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """Gets one same reply for every cause, and no mail goes to anybody. `cause` is for the operator only."""
+
+    cause: str
+
+
+NOT_PROVEN = Stranger(cause="the client is not proven for any account")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotAnOrder:
+    """A bounce, or a mail that a robot sent in answer to another."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """The mail is this account's. `proof` says what proved the client."""
+
+    account: Account
+    proof: AuthMethod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenButWrong:
+    """A known client with the wrong key, address or domain. `account` owns the From: domain: §8.4 is judged by it."""
+
+    code: WrongCode
+    cause: str  # one sentence, for the client too
+    account: Account
+
+
+def greet_sender(
+    client: Client, headers: Headers, envelope_from: str, accounts: Accounts
+) -> Greeted | Stranger | NotAnOrder:
+    """Return whether this client may be answered in detail, from what precedes the body.
+
+    `envelope_from` is "" or "<>" for the null sender.
+    """
+    if not is_proven(client, accounts):
+        return NOT_PROVEN
+    if envelope_from in {"", "<>"}:
+        return NotAnOrder(cause="A bounce (null sender) is not an order")
+    if headers.auto_submitted:
+        return NotAnOrder(cause="An automatic answer (Auto-Submitted) is not an order")
+    if headers.from_problem is not None:
+        return Stranger(cause=f"From: {headers.from_problem}")
+    sender, where = headers.from_address, "From:"
+    if sender is None:  # docs/protocol.md §1.3: judged by its envelope sender
+        sender, where = envelope_from, "envelope sender, no From:"
+    address = parse_address(sender)
+    if address is None:
+        return Stranger(cause=f"{where} malformed address")
+    owners = accounts.by_domain(address.domain)
+    if not owners:
+        return Stranger(cause=f"{where} domain of no account")
+    return Greeted(client=client, domain=address.domain, owners=owners)
+
+
+def check_key(greeted: Greeted, keyid: str | None, accounts: Accounts) -> Allowed | ProvenButWrong:
+    """Return the account the mail is allowed for, or what is wrong with it."""
+    if not keyid:
+        return _wrong(Code.C1_KEY_EMPTY, greeted)
+    account = accounts.by_keyid(keyid)
+    if account is None:
+        return _wrong(Code.C3_KEY_UNKNOWN, greeted)
+    proof = prove_client(greeted.client, account)
+    if proof is None:
+        return _wrong(Code.C14_ADDRESS_NOT_ALLOWED, greeted, account)
+    if not account.owns_domain(greeted.domain):
+        return _wrong(Code.C30_DOMAIN_NOT_ALLOWED, greeted)
+    return Allowed(account=account, proof=proof)
+
+
+def is_proven(client: Client, accounts: Accounts) -> bool:
+    """True when the client is proven for some account: it may be told more than a stranger."""
+    return any(prove_client(client, account) for account in accounts)
+
+
+def prove_client(client: Client, account: Account) -> AuthMethod | None:
+    """Return what proves the client for this account; None: nothing does."""
+    if AuthMethod.NETWORK in account.auth and _is_within(client.peer, account.networks or client.networks):
+        return AuthMethod.NETWORK
+    if AuthMethod.SMTP_AUTH in account.auth and client.authenticated_account == account.name:
+        return AuthMethod.SMTP_AUTH
+    return None
+
+
+def choose_owner(greeted: Greeted, key_owner: Account | None = None) -> Account:
+    """Return the account that answers for the domain: the key's, else one that proves the client, else the first."""
+    if key_owner in greeted.owners:
+        return key_owner
+    proven = (owner for owner in greeted.owners if prove_client(greeted.client, owner))
+    return next(proven, greeted.owners[0])
+
+
+def _wrong(code: WrongCode, greeted: Greeted, key_owner: Account | None = None) -> ProvenButWrong:
+    return ProvenButWrong(code=code, cause=_CAUSES[code], account=choose_owner(greeted, key_owner))
+
+
+def _is_within(peer: str, networks: Sequence[Network]) -> bool:
+    address = _read_peer(peer)
+    return address is not None and any(address in network for network in networks)
+
+
+def _read_peer(peer: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(peer)
+    except ValueError:  # a UNIX socket has no address, hence no network
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,120 @@
+"""From the text of a mail to the text of an SMS (docs/protocol.md §6): line breaks, alphabet, length, STOP mention.
+
+What a carrier makes of a text (how many parts it takes, what its STOP mention costs) is data, one `TextProfile` each.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from gateway.text.gsm import count_parts, cut_to_parts, is_gsm, transliterate
+
+_LINE_BREAK = "Ö"
+_LINE_BREAK_IN_TWO = "O\u0308"  # as some systems write it: the letter, then its dots
+_UNKNOWN = "?"
+_SHOWN_CHANGES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextProfile:
+    """What a carrier does with texts."""
+
+    max_parts: int
+    stop_units: int  # what the STOP mention takes from a commercial text
+    stop_mention: str = ""  # what the gateway adds, with the blank before it; empty: the carrier adds its own
+
+
+_ISENDPRO = TextProfile(max_parts=6, stop_units=160 - 141)  # the mail document: 141 of 160 are left
+
+TEXT_PROFILES: Mapping[str, TextProfile] = MappingProxyType(
+    {
+        "isendpro": _ISENDPRO,
+        "smspartner": TextProfile(
+            max_parts=10, stop_units=_ISENDPRO.stop_units
+        ),  # its mention's length is not published
+        "sandbox": _ISENDPRO,
+    }
+)
+"""By kind of provider."""
+
+
+def narrowest_profile(profiles: Iterable[TextProfile]) -> TextProfile:
+    """Return what holds for whichever of the carriers takes the SMS in the end; none at all: iSendPro's."""
+    known = tuple(profiles) or (_ISENDPRO,)
+    return TextProfile(
+        max_parts=min(profile.max_parts for profile in known),
+        stop_units=max(profile.stop_units for profile in known),
+        stop_mention=max(profile.stop_mention for profile in known),  # any, if one needs it: twice rather than never
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRules:
+    """What the account and the envoi ask of every text."""
+
+    profile: TextProfile
+    max_parts: int  # at most the profile's
+    may_cut: bool
+    wants_ucs2: bool
+    carries_stop: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A text as it goes to the carrier. `notes` are for the operator: characters at most, never texts."""
+
+    text: str
+    parts: int
+    ucs2: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsendable:
+    """A text that cannot be sent: code 999 (docs/protocol.md §3, §6.4)."""
+
+    reason: str
+
+
+def prepare_text(submitted: str | None, rules: TextRules) -> Prepared | Unsendable:
+    """Return the final text, or why there is none."""
+    text = (submitted or "").replace(_LINE_BREAK_IN_TWO, _LINE_BREAK)
+    notes: list[str] = []
+    if breaks := text.count(_LINE_BREAK):
+        text = text.replace(_LINE_BREAK, "\n")  # docs/protocol.md §6.1
+        notes.append(f"line breaks made of {_LINE_BREAK}: {breaks}")
+    ucs2 = rules.wants_ucs2 and not is_gsm(text)  # docs/protocol.md §6.3
+    if not ucs2:
+        transliteration = transliterate(text)
+        text = transliteration.text
+        notes += _describe_changes(transliteration.changes)
+    if not text.strip():
+        return Unsendable(reason="no text")
+    reserve = rules.profile.stop_units if rules.carries_stop else 0  # docs/protocol.md §6.5
+    parts = count_parts(text, ucs2, reserve).parts
+    if parts > rules.max_parts:  # docs/protocol.md §6.4
+        if not rules.may_cut:
+            return Unsendable(reason=f"the text needs {parts} parts, {rules.max_parts} allowed")
+        notes.append(f"text cut from {parts} parts to {rules.max_parts}")
+        text = cut_to_parts(text, rules.max_parts, ucs2, reserve)
+        ucs2 = ucs2 and not is_gsm(text)  # what asked for it may just have been cut off
+        parts = count_parts(text, ucs2, reserve).parts
+    if rules.carries_stop:
+        text += rules.profile.stop_mention
+    return Prepared(text=text, parts=parts, ucs2=ucs2, notes=tuple(notes))
+
+
+def _describe_changes(changes: tuple[tuple[str, str], ...]) -> list[str]:
+    lost = [old for old, new in changes if new == _UNKNOWN]
+    replaced = [f"{old}→{new}" for old, new in changes if new != _UNKNOWN]
+    notes = []
+    if replaced:
+        notes.append(f"transliterated: {_list_some(replaced)}")
+    if lost:
+        notes.append(f"sent as {_UNKNOWN}, without counterpart in the GSM alphabet: {_list_some(lost)}")
+    return notes
+
+
+def _list_some(items: list[str]) -> str:
+    shown = " ".join(item if item.isprintable() else ascii(item)[1:-1] for item in items[:_SHOWN_CHANGES])
+    return f"{shown} and {len(items) - _SHOWN_CHANGES} more" if len(items) > _SHOWN_CHANGES else shown
