@@ -1,0 +1,211 @@
+"""What mails leave behind: everything they cause, or nothing, or the word that they were here before.
+
+The orders of one transaction are stored together, table by table, because statements are what costs. Only when that
+fails, be it for one bad order or because another node stored the same mail meanwhile, each is stored apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.lifecycle import EnvoiId, MailId
+from gateway.protocol.codes import AckCode
+from gateway.store import tables
+from gateway.store.base import AdmitOutcome, Duplicate, NewReport, Order, Refusal, Retransmitted, Stored
+from gateway.store.errors import StoreError, translated
+from gateway.store.group_commit import Result
+from gateway.store.order_rows import (
+    Row,
+    claim_row,
+    envoi_row,
+    fingerprint,
+    mail_row,
+    refusal_row,
+    report_row,
+    sms_row,
+)
+
+_Claim = tuple[str, str]
+"""An account and an emailId."""
+
+
+async def store_orders(connection: AsyncConnection, orders: Sequence[Order]) -> list[Result]:
+    """Every order is stored; one result each, in order.
+
+    What is wrong with an order is its own result and no other's; what is wrong with the store ends the transaction.
+    """
+    # Nodes that insert the same keys in the same order wait for one another; in another they would lock each other out
+    sequence = sorted(range(len(orders)), key=lambda index: _claim(orders[index]) or ("", ""))
+    results: Sequence[Result]
+    try:
+        results = await _store_in_savepoint(connection, [orders[index] for index in sequence])
+    except StoreError as error:
+        _raise_if_not_of_orders(error)
+        results = [await _store_apart(connection, orders[index]) for index in sequence]
+    by_index = dict(zip(sequence, results, strict=True))
+    return [by_index[index] for index in range(len(orders))]
+
+
+async def _store_apart(connection: AsyncConnection, order: Order) -> Result:
+    try:
+        return (await _store_in_savepoint(connection, [order]))[0]
+    except StoreError as error:
+        _raise_if_not_of_orders(error)
+    try:
+        # Another node may have been first. Its transaction was waited for, so this time its rows are seen
+        return (await _store_in_savepoint(connection, [order]))[0]
+    except StoreError as error:
+        _raise_if_not_of_orders(error)
+        return error
+
+
+def _raise_if_not_of_orders(error: StoreError) -> None:
+    if type(error) is not StoreError:
+        raise error
+
+
+async def _store_in_savepoint(connection: AsyncConnection, orders: Sequence[Order]) -> list[AdmitOutcome]:
+    savepoint = await connection.begin_nested()
+    try:
+        with translated():
+            outcomes = await _store(connection, orders)
+    except (ValueError, ArithmeticError) as error:
+        await savepoint.rollback()
+        # what the driver cannot put into a column at all
+        raise StoreError("a mail holds a value that cannot be stored") from error
+    except StoreError as error:
+        # Not when the store failed: the transaction ends, and SQLite may have ended it by itself (disk full)
+        _raise_if_not_of_orders(error)
+        await savepoint.rollback()
+        raise
+    await savepoint.commit()
+    return outcomes
+
+
+async def _store(connection: AsyncConnection, orders: Sequence[Order]) -> list[AdmitOutcome]:
+    known = await _look_up(connection, orders)
+    rows = _Rows()
+    outcomes = [_place(order, known, rows) for order in orders]
+    await insert_all(connection, tables.mail, rows.mail)
+    await insert_all(connection, tables.email_id, rows.email_id)
+    await insert_all(connection, tables.envoi, rows.envoi)
+    await insert_all(connection, tables.sms, rows.sms)
+    await insert_all(connection, tables.report, rows.report)
+    return outcomes
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was there before: from the rows, and from the orders before it in the same transaction."""
+
+    mails: set[str]
+    fingerprints: dict[bytes, MailId]
+    claims: dict[_Claim, EnvoiId]
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What is to be written, by table."""
+
+    mail: list[Row] = field(default_factory=list)
+    email_id: list[Row] = field(default_factory=list)
+    envoi: list[Row] = field(default_factory=list)
+    sms: list[Row] = field(default_factory=list)
+    report: list[Row] = field(default_factory=list)
+
+
+def known_mails_query(orders: Sequence[Order]) -> sa.Select[Any]:
+    """Mails that are these, or the same as these."""
+    mail = tables.mail.c
+    marks = [mark for order in orders if (mark := fingerprint(order.mail)) is not None]
+    is_known = sa.or_(mail.id.in_([order.mail.id for order in orders]), mail.fingerprint.in_(marks))
+    return sa.select(mail.id, mail.fingerprint).where(is_known)
+
+
+def known_claims_query(claims: Sequence[_Claim]) -> sa.Select[Any]:
+    """Those of the emailIds that are used up.
+
+    By account, because for `(account, email_id) IN (...)` SQLite reads the whole table, which only ever grows.
+    """
+    key = tables.email_id.c
+    by_account: dict[str, list[str]] = {}
+    for account, email_id in claims:
+        by_account.setdefault(account, []).append(email_id)
+    is_used = sa.or_(*(sa.and_(key.account == account, key.email_id.in_(ids)) for account, ids in by_account.items()))
+    return sa.select(key.account, key.email_id, key.envoi_id).where(is_used)
+
+
+async def _look_up(connection: AsyncConnection, orders: Sequence[Order]) -> _Known:
+    mails = (await connection.execute(known_mails_query(orders))).all()
+    claims = [claim for order in orders if (claim := _claim(order)) is not None]
+    used = (await connection.execute(known_claims_query(claims))).all() if claims else ()
+    return _Known(
+        mails={row.id for row in mails},
+        fingerprints={row.fingerprint: MailId(row.id) for row in mails if row.fingerprint is not None},
+        claims={(row.account, row.email_id): EnvoiId(row.envoi_id) for row in used},
+    )
+
+
+def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
+    """What becomes of the order; what it writes is among the rows (docs/protocol.md §1.6, §7)."""
+    mail, envoi, claim, mark = order.mail, order.envoi, _claim(order), fingerprint(order.mail)
+    first = None if claim is None else known.claims.get(claim)
+    if mail.id in known.mails:
+        # This very order: it was committed, and whoever led its group was cut off before saying so
+        return _stored(order) if first is None or first == _envoi_id(order) else _duplicate(order, first)
+    if mark is not None and mark in known.fingerprints:
+        return Retransmitted(first_mail_id=known.fingerprints[mark])
+    known.mails.add(mail.id)
+    if mark is not None:
+        known.fingerprints[mark] = mail.id
+    rows.mail.append(mail_row(mail))
+    if first is not None:
+        rows.report += _report_rows(order, order.duplicate_reports)
+        return _duplicate(order, first)
+    if envoi is not None:
+        rows.envoi.append(envoi_row(mail, envoi, order.reports))
+        rows.sms += [sms_row(mail, envoi, sms) for sms in envoi.sms]
+        if claim is not None:
+            known.claims[claim] = envoi.id
+            rows.email_id.append(claim_row(mail, envoi))
+    rows.report += _report_rows(order, order.reports, _envoi_id(order))
+    return _stored(order)
+
+
+def _claim(order: Order) -> _Claim | None:
+    if order.envoi is None or order.envoi.email_id is None:
+        return None
+    return order.mail.account, order.envoi.email_id
+
+
+def _envoi_id(order: Order) -> EnvoiId | None:
+    return None if order.envoi is None else order.envoi.id
+
+
+def _stored(order: Order) -> Stored:
+    return Stored(mail_id=order.mail.id, ack_code=AckCode.A0_PROCESSED if _claim(order) else AckCode.A2_NO_ID)
+
+
+def _duplicate(order: Order, first: EnvoiId) -> Duplicate:
+    return Duplicate(mail_id=order.mail.id, first_envoi_id=first)
+
+
+def _report_rows(order: Order, reports: Sequence[NewReport], envoi_id: EnvoiId | None = None) -> list[Row]:
+    mail = order.mail
+    return [report_row(report, mail.received_at, mail_id=mail.id, envoi_id=envoi_id) for report in reports]
+
+
+async def store_refusal(connection: AsyncConnection, refusal: Refusal) -> None:
+    """The refusal and its reports are written."""
+    reports = [report_row(report, refusal.refused_at, refusal_id=refusal.id) for report in refusal.reports]
+    await insert_all(connection, tables.refusal, [refusal_row(refusal)])
+    await insert_all(connection, tables.report, reports)
+
+
+async def insert_all(connection: AsyncConnection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
+    """The rows are in the table; none is fine."""
+    if rows:
+        await connection.execute(table.insert(), rows)

@@ -1,0 +1,268 @@
+"""What the store takes and gives: the steps of the flow as values. `store` has the steps themselves.
+
+Every move of a row says which state it comes from and, once claimed, which `epoch` it was claimed with; a row that
+somebody else moved first is simply not moved.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gateway.lifecycle import EnvoiId, MailId, ReportEvent, ReportId, SmsEvent, SmsId, SmsState
+from gateway.protocol.codes import AckCode, Code
+from gateway.protocol.report import ReportFormat, ReportKind, SmsAnswer
+
+# --- what intake gives -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMail:
+    """A mail as it arrived."""
+
+    id: MailId
+    received_at: datetime
+    account: str
+    peer: str  # client address
+    listener: str
+    proof: str  # what proved the client: network, smtp_auth, ...
+    envelope_from: str
+    header_from: str | None
+    message_id: str | None
+    body_digest: bytes  # SHA-256 of what follows the header block
+    raw: bytes
+    notes: tuple[str, ...] = ()  # tolerances, for the operator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSms:
+    """One SMS as admitted: to be sent (queued), or refused with its code."""
+
+    id: SmsId
+    position: int
+    tel: str  # as submitted
+    state: SmsState  # QUEUED or REFUSED
+    code: Code | None  # set if and only if refused
+    reason: str | None = None  # why, for the operator
+    msisdn: str | None = None  # E.164; None when it is not a number
+    text: str | None = None  # final text
+    parts: int = 0
+    originator: str | None = None
+    max_parts: int = 1
+    nostop: bool = False
+    ucs2: bool = False
+    tracker: str | None = None  # ours, 20 characters
+    due_at: datetime | None = None  # set if and only if queued
+    expires_at: datetime | None = None  # set if and only if queued
+    notes: tuple[str, ...] = ()  # transliterated, cut, ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewReport:
+    """A mail to send back. `body` is the XML, complete, in ISO-8859-1."""
+
+    id: ReportId
+    kind: ReportKind
+    recipient: str
+    message_id: str  # ours; the same each time it is sent
+    in_reply_to: str | None
+    body: bytes
+    due_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEnvoi:
+    """What the mail asks for. A whole-envoi error has `fault` set and no SMS."""
+
+    id: EnvoiId
+    email_id: str | None
+    customer_tracker: str | None
+    not_to: str | None  # where the Not will go; None: none wanted, or not allowed
+    report_format: ReportFormat
+    commercial: bool
+    fault: Code | None
+    sms: tuple[NewSms, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One mail with everything it causes, to be stored in one transaction.
+
+    `envoi` is None when the mail carries no emailId (Ack code 2). `reports` go with a first arrival;
+    `duplicate_reports` (Ack code 1) instead of everything else when the account has used the emailId before.
+    """
+
+    mail: NewMail
+    envoi: NewEnvoi | None
+    reports: tuple[NewReport, ...]
+    duplicate_reports: tuple[NewReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A first arrival: all of it is on disk."""
+
+    mail_id: MailId
+    ack_code: AckCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """The emailId was used before: the mail and its Ack code 1 are on disk, nothing is sent."""
+
+    mail_id: MailId
+    first_envoi_id: EnvoiId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retransmitted:
+    """The same mail again (docs/protocol.md §1.6): nothing was written."""
+
+    first_mail_id: MailId
+
+
+AdmitOutcome = Stored | Duplicate | Retransmitted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A mail that was not taken, without its content, and the reports that go with it (docs/protocol.md §1.3)."""
+
+    id: MailId
+    refused_at: datetime
+    peer: str
+    listener: str
+    envelope_from: str
+    header_from: str | None
+    message_id: str | None
+    account: str | None  # when one could be told
+    reply: str  # as the client saw it
+    cause: str  # for the operator: more than the client saw
+    reports: tuple[NewReport, ...] = ()
+
+
+# --- what the dispatcher gets and gives ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedSms:
+    """An SMS in `sending`, its attempt committed. Only the holder of `epoch` may move it."""
+
+    id: SmsId
+    mail_id: MailId
+    envoi_id: EnvoiId
+    account: str
+    provider: str
+    epoch: int
+    attempt: int  # 1 for the first
+    msisdn: str
+    text: str
+    tracker: str
+    originator: str | None
+    max_parts: int
+    nostop: bool
+    ucs2: bool
+    commercial: bool
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """One move of a claimed SMS and what is to be remembered of it.
+
+    `due_at` is needed when the move leads back to `queued`; `code` when it leads to a final state.
+    """
+
+    sms_id: SmsId
+    epoch: int
+    from_state: SmsState
+    event: SmsEvent
+    code: Code | None = None
+    reason: str | None = None  # for the operator
+    due_at: datetime | None = None
+    provider_ref: str | None = None
+    parts: int | None = None
+    raw: str | None = None  # the provider's answer, capped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredEnvoi:
+    """An envoi whose every SMS has its answer: what the Not is made of."""
+
+    envoi_id: EnvoiId
+    mail_id: MailId
+    account: str
+    email_id: str | None
+    message_id: str | None  # of the mail, for In-Reply-To
+    not_to: str
+    report_format: ReportFormat
+    answers: tuple[SmsAnswer, ...]  # in order of position
+
+
+RenderNot = Callable[[AnsweredEnvoi], NewReport]
+"""Called inside the transaction that gives an envoi its last answer; pure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What `settle_sms` moved, and the Not reports it staged."""
+
+    moved: tuple[SmsId, ...]
+    reports: tuple[ReportId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostSms:
+    """An SMS found in `sending` with its lease over, in `uncertain`, or past its validity: what outcomes needs."""
+
+    id: SmsId
+    envoi_id: EnvoiId
+    mail_id: MailId
+    account: str
+    state: SmsState
+    epoch: int
+    attempts: int
+    unknown_attempts: int  # attempts whose outcome was never learnt
+    since: datetime  # when the attempt began, or it became uncertain
+    expires_at: datetime
+    code: Code | None = None  # the row's `code`: of the last proven "not sent", reported when validity runs out
+
+
+# --- what the mailer gets --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedReport:
+    """A report in `sending`."""
+
+    id: ReportId
+    epoch: int
+    attempt: int
+    kind: ReportKind
+    recipient: str
+    message_id: str
+    in_reply_to: str | None
+    body: bytes
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettlement:
+    """One move of a claimed report. `due_at` is needed for DEFERRED."""
+
+    report_id: ReportId
+    epoch: int
+    event: ReportEvent
+    due_at: datetime | None = None
+    reason: str | None = None  # the smarthost's answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Rows per state that is not final, and since when the oldest is in it; for health and metrics."""
+
+    sms: dict[str, int] = field(default_factory=dict)
+    reports: dict[str, int] = field(default_factory=dict)
+    oldest_sms: dict[str, datetime] = field(default_factory=dict)  # no entry: no such row
+    oldest_reports: dict[str, datetime] = field(default_factory=dict)

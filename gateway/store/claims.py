@@ -1,0 +1,134 @@
+"""Who has something to send, and taking it: SMS for the dispatcher.
+
+A claim commits the attempt before the carrier is called: whatever dies then, the row says that a call may have been
+made. The SMS of one claim have the same account and the same options, so that they fit into one call.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, SmsEvent, SmsId, SmsState
+from gateway.store import tables
+from gateway.store.base import ClaimedSms
+from gateway.store.errors import StoreError
+from gateway.store.tables import one_of
+
+_WINDOW = 20
+"""How far a claim looks for SMS with the options of the oldest: this many times its limit.
+
+A lane of a hundred thousand SMS must not be read from end to end for one with options of its own.
+"""
+
+_sms = tables.sms.c
+_IS_QUEUED = one_of("sms.state", (SmsState.QUEUED,))
+_OPTIONS = (_sms.originator, _sms.max_parts, _sms.nostop, _sms.ucs2, _sms.commercial)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Who takes what, until when."""
+
+    account: str
+    provider: str
+    now: datetime
+    lease_until: datetime
+    limit: int
+
+
+def due_lanes_query(now: datetime) -> sa.Select[Any]:
+    """The accounts that have an SMS to send, by hopping through the index from account to account."""
+    first = sa.select(sa.func.min(_sms.account).label("account")).where(_IS_QUEUED)
+    lane = first.cte("lane", recursive=True)
+    following = sa.select(sa.func.min(_sms.account)).where(_IS_QUEUED, _sms.account > lane.c.account).scalar_subquery()
+    lane = lane.union_all(sa.select(following).where(lane.c.account.is_not(None)))
+    is_due = sa.exists().where(_IS_QUEUED, _sms.account == lane.c.account, _sms.due_at <= now, _sms.expires_at > now)
+    return sa.select(lane.c.account).where(lane.c.account.is_not(None), is_due)
+
+
+def lane_query(account: str, now: datetime) -> sa.Select[Any]:
+    """What an account has to send, the oldest first. What another node is claiming is left to it."""
+    return (
+        sa.select(tables.sms)
+        .where(_IS_QUEUED, _sms.account == account, _sms.due_at <= now, _sms.expires_at > now)
+        .order_by(_sms.due_at, _sms.id)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def batch_query(oldest: sa.RowMapping, claim: Claim) -> sa.Select[Any]:
+    """The oldest and those near it that can go in one call with it."""
+    near = tables.sms.alias("near")
+    window = (
+        sa.select(near.c.id)
+        .where(one_of("near.state", (SmsState.QUEUED,)), near.c.account == claim.account, near.c.due_at <= claim.now)
+        .order_by(near.c.due_at, near.c.id)
+        .limit(claim.limit * _WINDOW)
+    )
+    same = [column == oldest[column.name] for column in _OPTIONS]  # IS NULL, for an originator that is None
+    return lane_query(claim.account, claim.now).where(_sms.id.in_(window), *same).limit(claim.limit)
+
+
+async def claim_batch(connection: AsyncConnection, claim: Claim) -> tuple[ClaimedSms, ...]:
+    """The oldest SMS of the account and its like are in `sending`, each with its attempt."""
+    rows = (await connection.execute(lane_query(claim.account, claim.now).limit(claim.limit))).mappings().all()
+    if not rows:
+        return ()
+    if any(_options(row) != _options(rows[0]) for row in rows):  # seldom: look further for the like of the oldest
+        rows = (await connection.execute(batch_query(rows[0], claim))).mappings().all()
+    moved = await connection.execute(
+        tables.sms.update()
+        .where(_sms.id.in_([row["id"] for row in rows]), _IS_QUEUED)
+        .values(
+            state=SMS_MOVES[SmsState.QUEUED][SmsEvent.CLAIMED],
+            since_at=claim.now,
+            lease_until=claim.lease_until,
+            provider=claim.provider,
+            epoch=_sms.epoch + 1,
+            attempts=_sms.attempts + 1,
+        )
+    )
+    if moved.rowcount != len(rows):
+        raise StoreError("a locked SMS was moved by somebody else")
+    await connection.execute(
+        tables.attempt.insert(),
+        [
+            {
+                "sms_id": row["id"],
+                "epoch": row["epoch"] + 1,
+                "number": row["attempts"] + 1,
+                "provider": claim.provider,
+                "begun_at": claim.now,
+            }
+            for row in rows
+        ],
+    )
+    return tuple(_claimed(row, claim) for row in rows)
+
+
+def _options(row: sa.RowMapping) -> list[object]:
+    return [row[column.name] for column in _OPTIONS]
+
+
+def _claimed(row: sa.RowMapping, claim: Claim) -> ClaimedSms:
+    return ClaimedSms(
+        id=SmsId(row["id"]),
+        mail_id=MailId(row["mail_id"]),
+        envoi_id=EnvoiId(row["envoi_id"]),
+        account=row["account"],
+        provider=claim.provider,
+        epoch=row["epoch"] + 1,
+        attempt=row["attempts"] + 1,
+        msisdn=row["msisdn"],
+        text=row["text"],
+        tracker=row["tracker"],
+        originator=row["originator"],
+        max_parts=row["max_parts"],
+        nostop=row["nostop"],
+        ucs2=row["ucs2"],
+        commercial=row["commercial"],
+        expires_at=row["expires_at"],
+    )

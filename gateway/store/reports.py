@@ -1,0 +1,119 @@
+"""Reports on their way to the smarthost.
+
+A report may go twice (its Message-ID stays the same), so what was lost in the middle of a call simply goes again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.lifecycle import REPORT_MOVES, ReportEvent, ReportId, ReportState
+from gateway.store import tables
+from gateway.store.base import ClaimedReport, ReportSettlement
+from gateway.store.errors import StoreError
+from gateway.store.tables import one_of
+
+_report = tables.report.c
+_IS_DUE = one_of("report.state", (ReportState.DUE,))
+_IS_SENDING = one_of("report.state", (ReportState.SENDING,))
+
+
+def due_reports_query(now: datetime, limit: int) -> sa.Select[Any]:
+    """The oldest that are due; what another node is claiming is left to it."""
+    return (
+        sa.select(tables.report)
+        .where(_IS_DUE, _report.due_at <= now)
+        .order_by(_report.due_at, _report.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+
+
+async def claim(
+    connection: AsyncConnection, now: datetime, lease_until: datetime, limit: int
+) -> tuple[ClaimedReport, ...]:
+    """The oldest due reports are in `sending`."""
+    rows = (await connection.execute(due_reports_query(now, limit))).mappings().all()
+    if not rows:
+        return ()
+    moved = await connection.execute(
+        tables.report.update()
+        .where(_report.id.in_([row["id"] for row in rows]), _IS_DUE)
+        .values(
+            state=REPORT_MOVES[ReportState.DUE][ReportEvent.CLAIMED],
+            since_at=now,
+            lease_until=lease_until,
+            epoch=_report.epoch + 1,
+            attempts=_report.attempts + 1,
+        )
+    )
+    if moved.rowcount != len(rows):
+        raise StoreError("a locked report was moved by somebody else")
+    return tuple(_claimed(row) for row in rows)
+
+
+def _claimed(row: sa.RowMapping) -> ClaimedReport:
+    kept = {field.name: row[field.name] for field in fields(ClaimedReport) if field.name not in {"epoch", "attempt"}}
+    return ClaimedReport(**kept, epoch=row["epoch"] + 1, attempt=row["attempts"] + 1)
+
+
+async def settle(
+    connection: AsyncConnection, settlements: Sequence[ReportSettlement], now: datetime
+) -> tuple[ReportId, ...]:
+    """The moves are made, those that somebody else did not make first."""
+    targets = {one.report_id: _target(one) for one in settlements}
+    if len(targets) != len(settlements):
+        raise ValueError("one report is moved twice at once")
+    locked = await connection.execute(
+        sa.select(_report.id, _report.epoch)
+        .where(_report.id.in_(sorted(targets)), _IS_SENDING)
+        .order_by(_report.id)
+        .with_for_update(key_share=True)
+    )
+    epochs = {row.id: row.epoch for row in locked}
+    moving = [one for one in settlements if epochs.get(one.report_id) == one.epoch]
+    for one in moving:
+        target = targets[one.report_id]
+        await connection.execute(
+            tables.report.update()
+            .where(_report.id == one.report_id, _IS_SENDING, _report.epoch == one.epoch)
+            .values(
+                state=target,
+                since_at=now,
+                lease_until=None,
+                settled_at=now if target.is_final else None,
+                due_at=_report.due_at if one.due_at is None else one.due_at,
+                reason=one.reason,
+            )
+        )
+    return tuple(one.report_id for one in moving)
+
+
+def _target(one: ReportSettlement) -> ReportState:
+    target = REPORT_MOVES[ReportState.SENDING].get(one.event)
+    if target is None:
+        raise ValueError(f"no move leads from sending by {one.event.value}")
+    if target is ReportState.DUE and one.due_at is None:
+        raise ValueError("what is due again needs its due_at")
+    return target
+
+
+async def recover(connection: AsyncConnection, now: datetime, as_of: datetime) -> tuple[ReportId, ...]:
+    """What was in `sending` with a lease that is over at `as_of` is due now."""
+    found = await connection.execute(
+        tables.report.update()
+        .where(_IS_SENDING, _report.lease_until <= as_of)
+        .values(
+            state=REPORT_MOVES[ReportState.SENDING][ReportEvent.DEFERRED],
+            since_at=now,
+            lease_until=None,
+            due_at=now,
+            reason="the gateway stopped in the middle of a delivery",
+        )
+        .returning(_report.id)
+    )
+    return tuple(ReportId(name) for name in sorted(found.scalars()))

@@ -1,0 +1,245 @@
+"""Every move of an SMS after its claim, and the Not that follows from the last of an envoi.
+
+A move names the state it comes from and the epoch of the claim: whoever comes second moves nothing. The Not is staged
+in the transaction of the move that completes its envoi, so neither can exist without the other.
+
+Locks are taken in one order everywhere, first SMS by id, then envois by id: two nodes that settle the last SMS of one
+envoi wait for one another, and the second sees what the first has done.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
+from gateway.protocol.codes import Code
+from gateway.protocol.report import SmsAnswer
+from gateway.store import tables
+from gateway.store.admission import insert_all
+from gateway.store.base import AnsweredEnvoi, RenderNot, Settled, Settlement
+from gateway.store.errors import StoreError
+from gateway.store.order_rows import report_row
+from gateway.store.tables import LATER_WORDS, SMS_UNANSWERED, SMS_WAITING, UNCOUNTED, one_of
+
+_sms = tables.sms.c
+_envoi = tables.envoi.c
+_attempt = tables.attempt.c
+
+
+async def settle(
+    connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot
+) -> Settled:
+    """The moves are made, those that somebody else did not make first; the Not reports that follow are staged."""
+    targets = _targets(settlements)
+    rows = await _lock(connection, targets)
+    moving = [one for one in settlements if _is_still_so(rows.get(one.sms_id), one)]
+    if not moving:
+        return Settled(moved=())
+    await _move(connection, [_move_row(rows[one.sms_id], one, targets[one.sms_id], now) for one in moving])
+    await _note_attempts(connection, moving, now)
+    touched = {EnvoiId(rows[one.sms_id]["envoi_id"]) for one in moving if targets[one.sms_id].is_answered}
+    reports = await _stage_nots(connection, sorted(touched), now, render_not)
+    return Settled(moved=tuple(one.sms_id for one in moving), reports=reports)
+
+
+def _targets(settlements: Iterable[Settlement]) -> dict[SmsId, SmsState]:
+    """The state each move leads to. Raises `ValueError` for what no caller may ask."""
+    targets: dict[SmsId, SmsState] = {}
+    for one in settlements:
+        target = SMS_MOVES[one.from_state].get(one.event)
+        if target is None:
+            raise ValueError(f"no move leads from {one.from_state.value} by {one.event.value}")
+        if one.event is SmsEvent.CLAIMED:
+            raise ValueError("a claim needs a lease: claim_sms makes it")
+        if one.sms_id in targets:
+            raise ValueError("one SMS is moved twice at once")
+        if target is SmsState.QUEUED and one.due_at is None and one.event is not SmsEvent.RELEASED:
+            raise ValueError("what is queued again needs its due_at")
+        targets[one.sms_id] = target
+    return targets
+
+
+_READ = (
+    _sms.id,
+    _sms.envoi_id,
+    _sms.state,
+    _sms.epoch,
+    _sms.attempts,
+    _sms.due_at,
+    _sms.code,
+    _sms.provider_ref,
+    _sms.billed_parts,
+)
+
+
+async def _lock(connection: AsyncConnection, ids: Iterable[SmsId]) -> dict[str, sa.RowMapping]:
+    wanted = sa.select(*_READ).where(_sms.id.in_(sorted(ids))).order_by(_sms.id).with_for_update(key_share=True)
+    return {row["id"]: row for row in (await connection.execute(wanted)).mappings()}
+
+
+def _is_still_so(row: sa.RowMapping | None, one: Settlement) -> bool:
+    return row is not None and row["state"] is one.from_state and row["epoch"] == one.epoch
+
+
+def _move_row(row: sa.RowMapping, one: Settlement, target: SmsState, now: datetime) -> Mapping[str, object]:
+    """What the move leaves in the row; what it does not speak of stays."""
+    return {
+        "b_id": one.sms_id,
+        "b_from": one.from_state,
+        "b_epoch": one.epoch,
+        "b_state": target,
+        "b_since_at": now,
+        "b_settled_at": now if target.is_final else None,
+        "b_attempts": row["attempts"] - (one.from_state is SmsState.SENDING and one.event in UNCOUNTED),
+        "b_due_at": one.due_at or row["due_at"],
+        "b_code": row["code"] if one.code is None and _is_still_waiting(one) else one.code,
+        "b_reason": one.reason,
+        "b_provider_ref": one.provider_ref or row["provider_ref"],
+        "b_billed_parts": row["billed_parts"] if one.parts is None else one.parts,
+    }
+
+
+def _is_still_waiting(one: Settlement) -> bool:
+    """True when nothing new was learnt: the code of a "not now" stands until the next answer."""
+    return one.from_state in SMS_WAITING or one.event is SmsEvent.POSTPONED
+
+
+_WRITTEN = ("state", "since_at", "settled_at", "attempts", "due_at", "code", "reason", "provider_ref", "billed_parts")
+_MOVE = (
+    tables.sms.update()
+    .where(_sms.id == sa.bindparam("b_id"), _sms.state == sa.bindparam("b_from"), _sms.epoch == sa.bindparam("b_epoch"))
+    .values({name: sa.bindparam(f"b_{name}") for name in _WRITTEN} | {"lease_until": None})
+)
+
+
+async def _move(connection: AsyncConnection, rows: Sequence[Mapping[str, object]]) -> None:
+    moved = await connection.execute(_MOVE, rows)
+    if moved.rowcount != len(rows):
+        raise StoreError("a locked SMS was moved by somebody else")
+
+
+async def _note_attempts(connection: AsyncConnection, moving: Sequence[Settlement], now: datetime) -> None:
+    """The attempts have their verdict, or the carrier's later word; a claim without a call leaves none behind."""
+    verdicts = [one for one in moving if one.from_state is SmsState.SENDING and one.event not in UNCOUNTED]
+    uncalled = [one for one in moving if one.from_state is SmsState.SENDING and one.event in UNCOUNTED]
+    words = [one for one in moving if one.from_state is not SmsState.SENDING and one.event in LATER_WORDS]
+    if verdicts:
+        await connection.execute(_END, [_attempt_row(one, now) for one in verdicts])
+    if uncalled:
+        await connection.execute(_FORGET, [{"b_id": one.sms_id, "b_epoch": one.epoch} for one in uncalled])
+    if words:
+        await connection.execute(_LEARN, [_attempt_row(one, now) for one in words])
+
+
+_THIS_ATTEMPT = (_attempt.sms_id == sa.bindparam("b_id"), _attempt.epoch == sa.bindparam("b_epoch"))
+_FORGET = tables.attempt.delete().where(*_THIS_ATTEMPT)
+_END = (
+    tables.attempt.update()
+    .where(*_THIS_ATTEMPT)
+    .values(
+        ended_at=sa.bindparam("b_now"),
+        verdict=sa.bindparam("b_event"),
+        code=sa.bindparam("b_code"),
+        raw=sa.bindparam("b_raw"),
+    )
+)
+_LEARN = (
+    tables.attempt.update()
+    .where(*_THIS_ATTEMPT)
+    .values(learnt_at=sa.bindparam("b_now"), learnt=sa.bindparam("b_event"), learnt_raw=sa.bindparam("b_raw"))
+)
+
+
+def _attempt_row(one: Settlement, now: datetime) -> dict[str, object]:
+    return {
+        "b_id": one.sms_id,
+        "b_epoch": one.epoch,
+        "b_now": now,
+        "b_event": one.event,
+        "b_code": one.code,
+        "b_raw": one.raw,
+    }
+
+
+async def _stage_nots(
+    connection: AsyncConnection, touched: Sequence[EnvoiId], now: datetime, render_not: RenderNot
+) -> tuple[ReportId, ...]:
+    """Those of the envois that have their last answer are marked; a Not that is wanted waits for the mailer."""
+    locked = await _lock_unstaged(connection, touched)
+    # Only now: what another node did to the same envois is visible to a statement that begins after the lock is held
+    answers = await _answers(connection, await _complete(connection, list(locked)))
+    if not answers:
+        return ()
+    await connection.execute(tables.envoi.update().where(_envoi.id.in_(list(answers))).values(not_staged_at=now))
+    rows = []
+    for envoi_id, given in answers.items():
+        row = locked[envoi_id]
+        if row["not_to"] is not None:
+            report = render_not(_answered(row, given))
+            rows.append(report_row(report, now, mail_id=row["mail_id"], envoi_id=envoi_id))
+    await insert_all(connection, tables.report, rows)
+    return tuple(ReportId(str(row["id"])) for row in rows)
+
+
+async def _lock_unstaged(connection: AsyncConnection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, sa.RowMapping]:
+    wanted = (
+        sa.select(tables.envoi, tables.mail.c.message_id)
+        .join_from(tables.envoi, tables.mail)
+        .where(_envoi.id.in_(ids), _envoi.not_staged_at.is_(None))
+        .order_by(_envoi.id)
+        .with_for_update(key_share=True, of=tables.envoi)
+    )
+    if not ids:
+        return {}
+    return {EnvoiId(row["id"]): row for row in (await connection.execute(wanted)).mappings()}
+
+
+def unanswered_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
+    """Those of the envois with an SMS that has no answer yet."""
+    return sa.select(_sms.envoi_id).where(_sms.envoi_id.in_(ids), one_of("sms.state", SMS_UNANSWERED)).distinct()
+
+
+async def _complete(connection: AsyncConnection, ids: Sequence[EnvoiId]) -> list[EnvoiId]:
+    """Those of the envois whose every SMS has its answer."""
+    unanswered = set(await connection.scalars(unanswered_query(ids))) if ids else set()
+    return [envoi_id for envoi_id in ids if envoi_id not in unanswered]
+
+
+def answers_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
+    """The SMS of the envois, in order of position."""
+    return (
+        sa.select(_sms.envoi_id, _sms.tel, _sms.state, _sms.code)
+        .where(_sms.envoi_id.in_(ids))
+        .order_by(_sms.envoi_id, _sms.position)
+    )
+
+
+async def _answers(connection: AsyncConnection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, list[SmsAnswer]]:
+    """What the sender is told of each SMS, in order of position (docs/protocol.md §8.2)."""
+    answers: dict[EnvoiId, list[SmsAnswer]] = {}
+    for row in await connection.execute(answers_query(ids)) if ids else ():
+        answers.setdefault(row.envoi_id, []).append(SmsAnswer(tel=row.tel, code=_answer_code(row.state, row.code)))
+    return answers
+
+
+def _answer_code(state: SmsState, code: Code | None) -> Code:
+    """0 means that the provider accepted it; what became of the rest has its code, or 999 (docs/protocol.md §9)."""
+    if state in (SmsState.ACCEPTED, SmsState.DELIVERED):
+        return Code.C0_SENT
+    return Code.C999_ERROR if code is None else code
+
+
+def _answered(row: sa.RowMapping, answers: Sequence[SmsAnswer]) -> AnsweredEnvoi:
+    return AnsweredEnvoi(
+        envoi_id=EnvoiId(row["id"]),
+        mail_id=MailId(row["mail_id"]),
+        account=row["account"],
+        email_id=row["email_id"],
+        message_id=row["message_id"],
+        not_to=row["not_to"],
+        report_format=row["report_format"],
+        answers=tuple(answers),
+    )

@@ -1,0 +1,193 @@
+"""The store itself: one public method per step of the flow, one transaction each."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Self
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.lifecycle import ReportId
+from gateway.store import admission, claims, reports, settling, watch
+from gateway.store.base import (
+    AdmitOutcome,
+    Backlog,
+    ClaimedReport,
+    ClaimedSms,
+    LostSms,
+    Order,
+    Refusal,
+    RenderNot,
+    ReportSettlement,
+    Settled,
+    Settlement,
+)
+from gateway.store.database import Database, Transaction, connect
+from gateway.store.errors import translated
+from gateway.store.group_commit import GroupCommit, Result
+from gateway.store.schema import check
+from gateway.store.settings import StoreSettings
+
+
+class Store:
+    """The steps of the flow, each one transaction: committed when the method returns, undone when it raises.
+
+    Instants are aware; the store reads no clock, each step is told the time. Every step raises `StoreUnavailable`
+    (come back later; `is_full` when it is the disk) within the deadline of the settings, `StoreUnusable` when somebody
+    must act, `StoreError` for a row that contradicts the others. A cancelled step is undone, unless it was already
+    committing; no step leaves the store unusable for the next.
+    """
+
+    def __init__(self, database: Database, settings: StoreSettings) -> None:
+        self._database = database
+        self._settings = settings
+        self._group = GroupCommit(self._admit_all)
+
+    @classmethod
+    async def open(cls, settings: StoreSettings) -> Self:
+        """The store is there, of this version, and durable; else `StoreUnusable`. Creates and changes nothing."""
+        with translated():
+            store = cls(connect(settings), settings)
+        try:
+            async with store._step(store._database.write) as connection:
+                await check(connection)
+            await store.ping()
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def close(self) -> None:
+        """Every connection is closed; nothing may be asked any more."""
+        with translated():
+            await self._database.close()
+
+    async def ping(self) -> None:
+        """The store answers a question, and is still the one that was opened (readiness)."""
+        with translated():
+            self._database.check_presence()
+        async with self._step(self._database.read) as connection:
+            await connection.execute(sa.select(1))
+
+    # --- intake ------------------------------------------------------------------------------------------------------
+
+    async def admit(self, order: Order) -> AdmitOutcome:
+        """The mail with all it causes is on disk, or was there before: 250 may be said (docs/protocol.md §7.2).
+
+        Looked at in this order: the same mail again (nothing is written), an emailId used before (the mail and
+        `duplicate_reports` are written), else all of it. An envoi that is answered from the start (a fault, every SMS
+        refused) brings its Not in `reports`; any other must not. Mails that arrive together share a transaction, and
+        one that cannot be stored, or whose caller gives up, harms no other. After `StoreUnavailable` it may be stored
+        all the same: the sender sends it again, and it is found.
+        """
+        async with self._in_time():
+            return await self._group.admit(order)
+
+    async def _admit_all(self, gather: Callable[[], Sequence[Order]]) -> Sequence[Result]:
+        with translated():
+            async with self._database.write() as connection:
+                return await admission.store_orders(connection, gather())
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """The refusal and its reports are on disk (docs/protocol.md §1.3)."""
+        async with self._step(self._database.write) as connection:
+            await admission.store_refusal(connection, refusal)
+
+    # --- dispatcher and outcomes -------------------------------------------------------------------------------------
+
+    async def due_lanes(self, now: datetime) -> tuple[str, ...]:
+        """The accounts that have an SMS due and still valid, by name."""
+        async with self._step(self._database.read) as connection:
+            return tuple(sorted(await connection.scalars(claims.due_lanes_query(now))))
+
+    async def claim_sms(
+        self, *, account: str, provider: str, now: datetime, lease_until: datetime, limit: int
+    ) -> tuple[ClaimedSms, ...]:
+        """The oldest due SMS of the account and up to `limit` - 1 more with equal options are in `sending`.
+
+        Oldest first; none when nothing is due. The attempts are committed: the call to the carrier may begin. Whoever
+        got them must settle them before `lease_until`; after it they are `lost_sms`. `limit` is 1 to 500.
+        """
+        claim = claims.Claim(account=account, provider=provider, now=now, lease_until=lease_until, limit=limit)
+        async with self._step(self._database.write) as connection:
+            return await claims.claim_batch(connection, claim)
+
+    async def settle_sms(self, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot) -> Settled:
+        """The SMS are moved, but for those somebody else moved first; each envoi answered by it has its Not.
+
+        `render_not` is called once in the life of an envoi, when its every SMS has its answer, and only if the Not is
+        wanted. `POSTPONED` and `CANCELLED` out of `sending` mean that no call was made: the attempt is forgotten and
+        not counted. Raises `ValueError` for a move that the lifecycle does not know, for a move to `queued` without
+        `due_at` (but for RELEASED, which keeps the old one), and for one SMS twice.
+        """
+        async with self._step(self._database.write) as connection:
+            return await settling.settle(connection, settlements, now, render_not)
+
+    # --- janitor -----------------------------------------------------------------------------------------------------
+
+    async def lost_sms(self, now: datetime, limit: int) -> tuple[LostSms, ...]:
+        """SMS in `sending` with their lease over: the claimer died in the middle. Longest first."""
+        async with self._step(self._database.read) as connection:
+            return await watch.find(connection, watch.lost_query(now, limit))
+
+    async def uncertain_sms(self, before: datetime, limit: int) -> tuple[LostSms, ...]:
+        """SMS in `uncertain` since `before` or longer. Longest first."""
+        async with self._step(self._database.read) as connection:
+            return await watch.find(connection, watch.uncertain_query(before, limit))
+
+    async def expired_sms(self, now: datetime, limit: int) -> tuple[LostSms, ...]:
+        """SMS in `queued` or `held` past their validity. Longest first."""
+        async with self._step(self._database.read) as connection:
+            return await watch.find(connection, watch.expired_query(now, limit))
+
+    # --- mailer ------------------------------------------------------------------------------------------------------
+
+    async def claim_reports(self, *, now: datetime, lease_until: datetime, limit: int) -> tuple[ClaimedReport, ...]:
+        """The oldest due reports, at most `limit`, are in `sending`. An overdue one too: its claimer gives it up."""
+        async with self._step(self._database.write) as connection:
+            return await reports.claim(connection, now, lease_until, limit)
+
+    async def settle_reports(self, settlements: Sequence[ReportSettlement], now: datetime) -> tuple[ReportId, ...]:
+        """The claimed reports are moved, but for those that somebody else moved first; returns those that moved.
+
+        Raises `ValueError` for a move that the lifecycle does not know, for DEFERRED without `due_at`, and for one
+        report twice.
+        """
+        async with self._step(self._database.write) as connection:
+            return await reports.settle(connection, settlements, now)
+
+    async def recover_reports(self, now: datetime, *, as_of: datetime | None = None) -> tuple[ReportId, ...]:
+        """Reports in `sending` with their lease over are due now; returns them. The attempt stays counted.
+
+        `as_of` is the instant their lease must be over at, `now` unless given: one to come, when they are known dead.
+        """
+        async with self._step(self._database.write) as connection:
+            return await reports.recover(connection, now, now if as_of is None else as_of)
+
+    # --- everybody ---------------------------------------------------------------------------------------------------
+
+    async def next_due_at(self, now: datetime) -> datetime | None:
+        """When the next SMS or report becomes due, after `now`: how long to sleep. None when none waits."""
+        async with self._step(self._database.read) as connection:
+            return await watch.next_due_at(connection, now)
+
+    async def backlog(self) -> Backlog:
+        """How much there is in each state that is not final, and since when."""
+        async with self._step(self._database.read) as connection:
+            return await watch.backlog(connection)
+
+    @asynccontextmanager
+    async def _step(self, begin: Callable[[], Transaction]) -> AsyncIterator[AsyncConnection]:
+        async with self._in_time(), begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        # The first timeout cuts the statement off and closes its connection, which waits for the driver; the second
+        # is for a driver that hangs, say on a disk that no longer answers
+        with translated():
+            async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
+                async with asyncio.timeout(self._settings.deadline_s):
+                    yield

@@ -1,0 +1,243 @@
+"""The tables. Nothing but this module and `migrations` knows how rows look; a test holds the two equal.
+
+    mail ──< envoi ──< sms ──< attempt        what came in, what it asks for, each text, each call to a carrier
+    mail | refusal ──< report                  what goes back
+    email_id                                   which emailIds are used up; outlives everything (docs/protocol.md §7.1)
+
+Each index names the query it serves. Conditions on states are written out from `gateway.lifecycle`.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.lifecycle import SMS_MOVES, ReportState, SmsEvent, SmsState
+from gateway.protocol.codes import Code
+from gateway.protocol.report import ReportFormat, ReportKind
+from gateway.store.columns import Choice, Foreign, Instant, Notes, Number
+
+RAW_LIMIT_BYTES = 4096
+"""What is kept of a carrier's or a smarthost's answer."""
+
+_HEADER_BYTES = 8192
+_REASON_BYTES = 1024
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def one_of(column: str, members: Iterable[Enum]) -> sa.TextClause:
+    """`column = 'a' OR column = 'b'`, values written out.
+
+    Both databases use a partial index only for a query from which its condition follows without knowing parameters.
+    """
+    return sa.text("(" + " OR ".join(f"{column} = '{member.value}'" for member in members) + ")")
+
+
+def _known(column: str, members: type[Enum]) -> sa.CheckConstraint:
+    return sa.CheckConstraint(one_of(column, members), name=f"{column}_known")
+
+
+SMS_FINAL = tuple(state for state in SmsState if state.is_final)
+SMS_OPEN = tuple(state for state in SmsState if not state.is_final)
+SMS_UNANSWERED = tuple(state for state in SmsState if not state.is_answered)
+SMS_WAITING = (SmsState.QUEUED, SmsState.HELD)
+UNCOUNTED = frozenset({SmsEvent.POSTPONED, SmsEvent.CANCELLED})
+"""Moves out of `sending` that say that no call was made: the claim leaves no attempt behind."""
+VERDICTS = tuple(event for event in SMS_MOVES[SmsState.SENDING] if event not in UNCOUNTED)
+LATER_WORDS = (SmsEvent.TAKEN, SmsEvent.REFUSED, SmsEvent.DELIVERED, SmsEvent.UNDELIVERED)
+"""What a carrier may say of an attempt after its answer, or instead of it."""
+REPORT_FINAL = tuple(state for state in ReportState if state.is_final)
+REPORT_OPEN = tuple(state for state in ReportState if not state.is_final)
+
+mail = sa.Table(
+    "mail",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("peer", sa.Text, nullable=False),
+    sa.Column("listener", sa.Text, nullable=False),
+    sa.Column("proof", sa.Text, nullable=False),
+    sa.Column("envelope_from", Foreign(_HEADER_BYTES), nullable=False),
+    sa.Column("header_from", Foreign(_HEADER_BYTES)),
+    sa.Column("message_id", Foreign(_HEADER_BYTES)),
+    sa.Column("fingerprint", sa.LargeBinary),  # of Message-ID, envelope sender and body; only when there is the first
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("notes", Notes, nullable=False),
+    sa.UniqueConstraint("fingerprint"),  # admit: is it the same mail again (docs/protocol.md §1.6)?
+)
+
+email_id = sa.Table(
+    "email_id",
+    metadata,
+    sa.Column("account", sa.Text, primary_key=True),  # admit: was it used before (docs/protocol.md §7.1)?
+    sa.Column("email_id", sa.Text, primary_key=True),
+    sa.Column("envoi_id", sa.Text, nullable=False),  # the first; no foreign key, for this row outlives it
+    sa.Column("used_at", Instant, nullable=False),
+)
+
+envoi = sa.Table(
+    "envoi",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("mail_id", sa.Text, sa.ForeignKey("mail.id"), nullable=False),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("email_id", sa.Text),
+    sa.Column("customer_tracker", Foreign(_REASON_BYTES)),
+    sa.Column("not_to", sa.Text),
+    sa.Column("report_format", Choice(ReportFormat), nullable=False),
+    sa.Column("commercial", sa.Boolean, nullable=False),
+    sa.Column("fault", Number(Code)),
+    sa.Column("not_staged_at", Instant),  # every SMS has its answer, and the Not, if one is wanted, is a report
+    _known("report_format", ReportFormat),
+)
+
+sms = sa.Table(
+    "sms",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("envoi_id", sa.Text, sa.ForeignKey("envoi.id"), nullable=False),
+    sa.Column("mail_id", sa.Text, nullable=False),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("tel", sa.Text, nullable=False),
+    sa.Column("msisdn", sa.Text),
+    sa.Column("text", sa.Text),
+    sa.Column("parts", sa.Integer, nullable=False),
+    sa.Column("originator", sa.Text),
+    sa.Column("max_parts", sa.Integer, nullable=False),
+    sa.Column("nostop", sa.Boolean, nullable=False),
+    sa.Column("ucs2", sa.Boolean, nullable=False),
+    sa.Column("commercial", sa.Boolean, nullable=False),
+    sa.Column("tracker", sa.Text),
+    sa.Column("notes", Notes, nullable=False),
+    sa.Column("state", Choice(SmsState), nullable=False),
+    sa.Column("since_at", Instant, nullable=False),  # in this state
+    sa.Column("epoch", sa.Integer, nullable=False),  # claims so far; whoever moves a claimed row must know it
+    sa.Column("attempts", sa.Integer, nullable=False),  # claims that counted
+    sa.Column("due_at", Instant),  # not before
+    sa.Column("expires_at", Instant),  # not from here on
+    sa.Column("lease_until", Instant),  # the holder of the claim is taken for dead after
+    sa.Column("settled_at", Instant),
+    sa.Column("code", Number(Code)),
+    sa.Column("reason", Foreign(_REASON_BYTES)),
+    sa.Column("provider", sa.Text),
+    sa.Column("provider_ref", Foreign(_REASON_BYTES)),
+    sa.Column("billed_parts", sa.Integer),
+    _known("state", SmsState),
+    sa.CheckConstraint(sa.text(f"{one_of('state', SMS_FINAL)} = (settled_at IS NOT NULL)"), name="settled_if_final"),
+    sa.CheckConstraint(
+        sa.text(f"{one_of('state', (SmsState.SENDING,))} = (lease_until IS NOT NULL)"), name="leased_if_sending"
+    ),
+    sa.CheckConstraint(
+        sa.text(
+            f"{one_of('state', SMS_FINAL)} OR (msisdn IS NOT NULL AND text IS NOT NULL AND tracker IS NOT NULL "
+            "AND due_at IS NOT NULL AND expires_at IS NOT NULL)"
+        ),
+        name="sendable_if_open",
+    ),
+    sa.CheckConstraint(sa.text("epoch >= attempts AND attempts >= 0"), name="epoch_counts_claims"),
+    sa.UniqueConstraint("tracker"),  # a receipt finds its SMS
+    sa.UniqueConstraint("envoi_id", "position"),  # settle_sms: the answers of an envoi, in order
+)
+
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    sa.Column("sms_id", sa.Text, sa.ForeignKey("sms.id"), primary_key=True),
+    sa.Column("epoch", sa.Integer, primary_key=True),  # of the claim that began it
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("begun_at", Instant, nullable=False),
+    sa.Column("ended_at", Instant),  # None: the call is under way, or the process died in it
+    sa.Column("verdict", Choice(SmsEvent)),
+    sa.Column("code", Number(Code)),
+    sa.Column("raw", Foreign(RAW_LIMIT_BYTES)),
+    sa.Column("learnt", Choice(SmsEvent)),  # the carrier's later word: a receipt, a look-up; the last one
+    sa.Column("learnt_at", Instant),
+    sa.Column("learnt_raw", Foreign(RAW_LIMIT_BYTES)),
+    sa.CheckConstraint(sa.text(f"verdict IS NULL OR {one_of('verdict', VERDICTS)}"), name="verdict_known"),
+    sa.CheckConstraint(sa.text(f"learnt IS NULL OR {one_of('learnt', LATER_WORDS)}"), name="learnt_known"),
+    sa.CheckConstraint(sa.text("(verdict IS NULL) = (ended_at IS NULL)"), name="ended_with_verdict"),
+)
+
+refusal = sa.Table(
+    "refusal",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("refused_at", Instant, nullable=False),
+    sa.Column("peer", sa.Text, nullable=False),
+    sa.Column("listener", sa.Text, nullable=False),
+    sa.Column("envelope_from", Foreign(_HEADER_BYTES), nullable=False),
+    sa.Column("header_from", Foreign(_HEADER_BYTES)),
+    sa.Column("message_id", Foreign(_HEADER_BYTES)),
+    sa.Column("account", sa.Text),
+    sa.Column("reply", Foreign(_REASON_BYTES), nullable=False),
+    sa.Column("cause", Foreign(_REASON_BYTES), nullable=False),
+)
+
+report = sa.Table(
+    "report",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", Choice(ReportKind), nullable=False),
+    sa.Column("mail_id", sa.Text, sa.ForeignKey("mail.id")),
+    sa.Column("refusal_id", sa.Text, sa.ForeignKey("refusal.id")),
+    sa.Column("envoi_id", sa.Text, sa.ForeignKey("envoi.id")),  # None: of a duplicate, a refusal, or without emailId
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("message_id", sa.Text, nullable=False),
+    sa.Column("in_reply_to", Foreign(_HEADER_BYTES)),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("state", Choice(ReportState), nullable=False),
+    sa.Column("since_at", Instant, nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+    sa.Column("lease_until", Instant),
+    sa.Column("settled_at", Instant),
+    sa.Column("reason", Foreign(RAW_LIMIT_BYTES)),  # the smarthost's last answer
+    _known("kind", ReportKind),
+    _known("state", ReportState),
+    sa.CheckConstraint(sa.text(f"{one_of('state', REPORT_FINAL)} = (settled_at IS NOT NULL)"), name="settled_if_final"),
+    sa.CheckConstraint(
+        sa.text(f"{one_of('state', (ReportState.SENDING,))} = (lease_until IS NOT NULL)"), name="leased_if_sending"
+    ),
+    sa.CheckConstraint(sa.text("(mail_id IS NULL) <> (refusal_id IS NULL)"), name="one_cause"),
+)
+
+
+def _index(
+    name: str, *columns: sa.Column[Any], where: sa.TextClause | sa.ColumnElement[bool], unique: bool = False
+) -> None:
+    sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+# due_lanes, claim_sms: the oldest of an account
+_index("ix_sms_lane", sms.c.account, sms.c.due_at, sms.c.id, where=one_of("state", (SmsState.QUEUED,)))
+# next_due_at
+_index("ix_sms_due", sms.c.due_at, where=one_of("state", (SmsState.QUEUED,)))
+# lost_sms
+_index("ix_sms_lease", sms.c.lease_until, where=one_of("state", (SmsState.SENDING,)))
+# expired_sms
+_index("ix_sms_expiry", sms.c.expires_at, where=one_of("state", SMS_WAITING))
+# uncertain_sms, backlog
+_index("ix_sms_open", sms.c.state, sms.c.since_at, where=one_of("state", SMS_OPEN))
+# claim_reports, next_due_at
+_index("ix_report_due", report.c.due_at, report.c.id, where=one_of("state", (ReportState.DUE,)))
+# recover_reports
+_index("ix_report_lease", report.c.lease_until, where=one_of("state", (ReportState.SENDING,)))
+# backlog
+_index("ix_report_open", report.c.state, report.c.since_at, where=one_of("state", REPORT_OPEN))
+# settle_sms: no envoi has two Not, whatever happens
+_index("ix_report_not", report.c.envoi_id, where=one_of("kind", (ReportKind.NOT,)), unique=True)

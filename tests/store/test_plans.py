@@ -1,0 +1,123 @@
+"""Every query that a stage repeats finds its rows through its index, on both databases."""
+
+import re
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.lifecycle import EnvoiId, ReportState, SmsState
+from gateway.store import Store, admission, claims, reports, settling, tables, watch
+from gateway.store.tables import REPORT_OPEN, SMS_OPEN
+from tests.store.samples import LATER, new_mail, new_order, new_report, new_sms, rows
+from tests.support.clock import START
+
+pytestmark = pytest.mark.slow
+
+CLAIM = claims.Claim(account="b", provider="carrier", now=START, lease_until=LATER, limit=50)
+
+
+@pytest.fixture
+async def full_store(store: Store) -> Store:
+    """Many rows, nearly all of them final, as after some months."""
+    for _ in range(6):
+        await store.admit(new_order(*(new_sms(n) for n in range(1, 501)), reports=[new_report() for _ in range(300)]))
+    ended = {"settled_at": START, "since_at": START}
+    async with store._database.write() as connection:
+        await connection.execute(tables.sms.update().values(state=SmsState.DELIVERED, **ended))
+        await connection.execute(tables.report.update().values(state=ReportState.SENT, **ended))
+    for account in ("a", "b", "c"):
+        for _ in range(3):
+            sms, due = [new_sms(n) for n in range(1, 31)], [new_report() for _ in range(50)]
+            await store.admit(new_order(*sms, mail=new_mail(account=account), reports=due))
+    async with store._database.write() as connection:
+        await connection.execute(sa.text("ANALYZE"))
+    # a new connection, for SQLite reads its statistics when it opens
+    await store._database.close()
+    return store
+
+
+async def plan(store: Store, query: sa.Select[Any]) -> str:
+    async with store._database.write() as connection:
+        explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+        statement = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        return "\n".join(str(line[-1]) for line in await connection.exec_driver_sql(f"{explain} {statement}"))
+
+
+async def plan_by_keys(store: Store, query: sa.Select[Any]) -> str:
+    """The plan of a query for keys, in a table so small that all of it would be read if it could be."""
+    async with store._database.write() as connection:
+        if connection.dialect.name == "postgresql":
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+        compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+        names = compiled.positiontup
+        keys = compiled.params if names is None else tuple(compiled.params[name] for name in names)
+        return "\n".join(str(line[-1]) for line in await connection.exec_driver_sql(f"{explain} {compiled}", keys))
+
+
+async def assert_uses(store: Store, query: sa.Select[Any], *indexes: str) -> None:
+    text = await plan(store, query)
+    for index in indexes:
+        assert re.search(index, text), text
+    # SQLite says SCAN for reading an index from end to end too: fine for the partial ones, which hold little
+    assert not re.search(r"Seq Scan on (sms|report)|SCAN (sms|report|near)(?! USING (COVERING )?INDEX ix_)", text), text
+
+
+async def test_the_oldest_of_a_lane_is_read_from_its_index_in_order(full_store: Store) -> None:
+    query = claims.lane_query("b", START).limit(1)
+
+    await assert_uses(full_store, query, "ix_sms_lane")
+    assert not re.search("SORT|Sort|TEMP B-TREE", await plan(full_store, query))
+
+
+async def test_a_batch_is_looked_for_near_the_oldest(full_store: Store) -> None:
+    async with full_store._database.read() as connection:
+        found = await connection.execute(sa.select(tables.sms).where(tables.sms.c.account == "b").limit(1))
+        oldest = found.mappings().one()
+
+    await assert_uses(full_store, claims.batch_query(oldest, CLAIM), "ix_sms_lane")
+
+
+async def test_lanes_are_found_by_hopping(full_store: Store) -> None:
+    assert await full_store.due_lanes(START) == ("a", "b", "c")
+    await assert_uses(full_store, claims.due_lanes_query(START), "ix_sms_lane")
+
+
+async def test_lost_uncertain_and_expired_are_found_by_their_indexes(full_store: Store) -> None:
+    await assert_uses(full_store, watch.lost_query(LATER, 10), "ix_sms_lease")
+    await assert_uses(full_store, watch.uncertain_query(LATER, 10), "ix_sms_open")
+    await assert_uses(full_store, watch.expired_query(START, 10), "ix_sms_expiry")
+
+
+async def test_reports_are_found_by_their_indexes(full_store: Store) -> None:
+    await assert_uses(full_store, reports.due_reports_query(START, 10), "ix_report_due")
+
+
+async def test_the_next_due_is_found_by_its_indexes(full_store: Store) -> None:
+    for query, index in zip(watch.next_due_queries(START), ("ix_sms_due", "ix_report_due"), strict=True):
+        await assert_uses(full_store, query, index)
+
+
+async def test_the_backlog_is_counted_in_its_indexes(full_store: Store) -> None:
+    await assert_uses(full_store, watch.backlog_query(tables.sms, SMS_OPEN), "ix_sms_open")
+    await assert_uses(full_store, watch.backlog_query(tables.report, REPORT_OPEN), "ix_report_open")
+
+
+async def test_the_answers_of_an_envoi_are_found_by_it(full_store: Store) -> None:
+    envoi = EnvoiId((await rows(full_store, tables.envoi))[0]["id"])
+
+    await assert_uses(full_store, settling.answers_query([envoi]), "uq_sms_envoi_id|autoindex")
+    await assert_uses(full_store, settling.unanswered_query([envoi]))
+
+
+async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> None:
+    order = new_order()
+    mails = await plan_by_keys(full_store, admission.known_mails_query([order]))
+    claims_of = {1: [("acme", "12"), ("acme", "13")], 2: [("acme", "12"), ("acme", "13"), ("other", "12")]}
+
+    assert re.search("pk_mail|autoindex_mail_1", mails), mails
+    assert re.search("uq_mail_fingerprint|autoindex_mail_2", mails), mails
+    for accounts, keys in claims_of.items():
+        used = await plan_by_keys(full_store, admission.known_claims_query(keys))
+        assert len(re.findall("pk_email_id|autoindex_email_id_1", used)) == accounts, used
