@@ -1,0 +1,1 @@
+"""The carriers: one module each, behind the small interface of `base`."""

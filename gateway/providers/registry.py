@@ -1,0 +1,27 @@
+"""Which kinds of carrier there are. A new one is its module, a member of `ProviderSettings` and a case here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, assert_never
+
+from pydantic import Field
+
+from gateway.clock import Clock
+from gateway.providers.base import Provider
+from gateway.providers.isendpro import IsendproProvider, IsendproSettings, SandboxSettings
+from gateway.settings import Settings
+
+ProviderSettings = Annotated[IsendproSettings | SandboxSettings, Field(discriminator="kind")]
+"""One `[[providers]]` block; `kind` says which."""
+
+KINDS: Mapping[str, type[Settings]] = MappingProxyType({"isendpro": IsendproSettings, "sandbox": SandboxSettings})
+"""The settings of each kind."""
+
+
+def build_provider(settings: ProviderSettings, clock: Clock) -> Provider:
+    """Return the carrier, ready to send, nothing connected yet; ProviderUnusable if it cannot be set up."""
+    match settings:
+        case IsendproSettings() | SandboxSettings():
+            return IsendproProvider(settings, clock)
+        case _:
+            assert_never(settings)

@@ -1,0 +1,23 @@
+"""Calls to the sandbox, as a client of the carrier makes them."""
+
+import httpx
+
+KEY = "a296464ce012b8ab710a"
+SMS = {"keyid": KEY, "num": "0612340001", "sms": "Bonjour", "emetteur": "MaSociete", "tracker": "T1"}
+MULTI = {"keyid": KEY, "num": ["0612340001", "33612340002"], "sms": ["Un", "Deux"], "tracker": ["T1", "T2"]}
+DEADLINE_S = 10.0
+
+
+async def send(client: httpx.AsyncClient, fields: object, path: str = "/cgi-bin/sms") -> tuple[int, list[object]]:
+    """Return the status and, per entry, the code and (if it is there) the number."""
+    answer = await client.post(path, json=fields)
+    entries = answer.json()["etat"]["etat"]
+    return answer.status_code, [(entry["code"], entry["tel"]) if "tel" in entry else entry["code"] for entry in entries]
+
+
+async def post_or_none(client: httpx.AsyncClient, url: str) -> httpx.Response | None:
+    """Return the answer; None if the connection does not last that long."""
+    try:
+        return await client.post(url, json=SMS)
+    except httpx.TransportError:
+        return None
