@@ -1,0 +1,323 @@
+"""Every move of an SMS after its claim, and the report that follows.
+
+Verdicts, lost leases, unknown fates and validity all end here, as `Settlement`s; the store moves the rows and stages
+the Not in the same transaction. What is decided is pure (`settle_verdict`, `resolve`, `render_not_report`); this class
+adds the time, writes, rings the bells, and logs one line per move.
+
+Promises. Only a proven "not sent" is tried again by itself. What is unknown stays `uncertain` until somebody knows or
+the account's own choice is applied, and is never reported as 0 (docs/protocol.md §9).
+
+Diagnostics: events `sms_settled` (info; warning when uncertain), `outcome_delayed` (warning), `report_staged` (info);
+metric `mail2sms_sms_moves_total`.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import assert_never
+
+import structlog
+from prometheus_client import Counter
+
+from gateway.clock import Clock
+from gateway.ids import new_id
+from gateway.lifecycle import (
+    SMS_MOVES,
+    Accepted,
+    Hold,
+    NotSent,
+    Refused,
+    ReportId,
+    SmsEvent,
+    SmsId,
+    SmsState,
+    Uncertain,
+    Verdict,
+)
+from gateway.metrics import REGISTRY
+from gateway.policy.accounts import Account, Accounts, OnUnknown
+from gateway.policy.retry import sms_delay
+from gateway.protocol.codes import Code
+from gateway.protocol.report import Not, ReportKind
+from gateway.protocol.report_xml import render_not
+from gateway.store import Store, StoreUnavailable
+from gateway.store.base import AnsweredEnvoi, ClaimedSms, LostSms, NewReport, Settled, Settlement
+from gateway.worker import Bell
+
+_log = structlog.get_logger(__name__)
+
+_MOVES = Counter("mail2sms_sms_moves_total", "Moves of SMS after their claim.", ("event",), registry=REGISTRY)
+
+_MOST_UNKNOWN_ATTEMPTS = 2
+"""`on_unknown = "resend"` sends once more, not for ever: a carrier whose answers are always lost may have sent all."""
+
+_RECORD_PAUSES_S = (0.1, 0.5, 2.0, 5.0)
+"""Between tries to store what became of a call while the store is away. After the last the lease decides: uncertain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A claimed SMS and what its call came to."""
+
+    sms: ClaimedSms
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRules:
+    """What a Not needs beside its content."""
+
+    hostname: str  # right part of its Message-ID
+    validity_s: float  # it fails after this time
+
+
+# --- decisions, pure -------------------------------------------------------------------------------------------------
+
+
+def settle_verdict(
+    sms: ClaimedSms, verdict: Verdict, *, now: datetime, jitter: float, is_elsewhere_open: bool
+) -> Settlement:
+    """Return the move a verdict causes.
+
+    A "not sent" whose next try would come after the validity waits for its end there, with its code, and the janitor
+    expires it. `is_elsewhere_open`: another carrier of the account is up, so trouble of this one costs no time.
+    """
+    move = partial(Settlement, sms_id=sms.id, epoch=sms.epoch, from_state=SmsState.SENDING, raw=verdict.raw)
+    match verdict:
+        case Accepted():
+            return move(event=SmsEvent.TAKEN, code=Code.C0_SENT, provider_ref=verdict.provider_ref, parts=verdict.parts)
+        case Refused():
+            return move(event=SmsEvent.REFUSED, code=verdict.code, reason="refused by the carrier")
+        case Uncertain():
+            return move(event=SmsEvent.LOST, reason="the carrier's answer is not known")
+        case NotSent():
+            delay = sms_delay(verdict.hold, attempt=sms.attempt, jitter=jitter, now=now, retry_at=verdict.retry_at)
+            if verdict.hold is Hold.PROVIDER and is_elsewhere_open:
+                delay = timedelta(0)
+            return move(
+                event=SmsEvent.NOT_SENT,
+                code=verdict.code,
+                reason=f"not sent: {verdict.hold.value} has to wait",
+                due_at=min(now + delay, sms.expires_at),
+            )
+        case _:
+            assert_never(verdict)
+
+
+def postpone(sms: ClaimedSms, *, until: datetime, reason: str) -> Settlement:
+    """Return the move of an SMS that was claimed but not handed over; it does not count as an attempt."""
+    return Settlement(
+        sms_id=sms.id,
+        epoch=sms.epoch,
+        from_state=SmsState.SENDING,
+        event=SmsEvent.POSTPONED,
+        due_at=min(until, sms.expires_at),
+        reason=reason,
+    )
+
+
+def refuse(sms: ClaimedSms, *, code: Code, reason: str) -> Settlement:
+    """Return the move of a claimed SMS that may no longer be sent."""
+    return Settlement(
+        sms_id=sms.id,
+        epoch=sms.epoch,
+        from_state=SmsState.SENDING,
+        event=SmsEvent.REFUSED,
+        code=code,
+        reason=reason,
+    )
+
+
+def resolve(sms: LostSms, account: Account | None, *, now: datetime) -> Settlement:
+    """Return the move of an SMS that stayed uncertain for the whole window: the account's choice is applied.
+
+    An account that is no longer configured has chosen nothing: nothing is sent for it.
+    """
+    move = partial(Settlement, sms_id=sms.id, epoch=sms.epoch, from_state=SmsState.UNCERTAIN)
+    may_resend = (
+        account is not None
+        and account.on_unknown is OnUnknown.RESEND
+        and sms.unknown_attempts < _MOST_UNKNOWN_ATTEMPTS
+        and now < sms.expires_at
+    )
+    if may_resend:
+        return move(event=SmsEvent.RESENT, due_at=now, reason='fate unknown, on_unknown = "resend"')
+    return move(event=SmsEvent.EXPIRED, code=Code.C999_ERROR, reason="fate unknown")  # docs/protocol.md §9
+
+
+def render_not_report(envoi: AnsweredEnvoi, *, report_id: ReportId, now: datetime, rules: ReportRules) -> NewReport:
+    """Return the Not of an envoi (docs/protocol.md §8.2, §8.3)."""
+    return NewReport(
+        id=report_id,
+        kind=ReportKind.NOT,
+        recipient=envoi.not_to,
+        message_id=f"<{report_id}@{rules.hostname}>",
+        in_reply_to=envoi.message_id,
+        body=render_not(Not(email_id=envoi.email_id, answers=envoi.answers), envoi.report_format),
+        due_at=now,
+        expires_at=now + timedelta(seconds=rules.validity_s),
+    )
+
+
+# --- the moves -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """Who a settlement is about, for the log."""
+
+    account: str
+    attempt: int
+    provider: str | None = None
+
+
+class Outcomes:
+    """Moves SMS and rings for what follows: `mailer_bell` for a staged Not, `dispatcher_bell` for what is due again."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        accounts: Callable[[], Accounts],
+        rules: ReportRules,
+        mailer_bell: Bell,
+        dispatcher_bell: Bell,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._accounts = accounts
+        self._rules = rules
+        self._mailer_bell = mailer_bell
+        self._dispatcher_bell = dispatcher_bell
+
+    async def record(
+        self, attempts: Sequence[Attempt], *, duration_ms: int, is_elsewhere_open: bool = False
+    ) -> Settled:
+        """What became of a call is on disk, and the Not it completes is staged.
+
+        To be called through `run_to_end`. Tries again for some seconds while the store is away; then StoreUnavailable,
+        and the SMS stay `sending` until their lease is over.
+        """
+        jitter = random.random()  # noqa: S311 spreads a herd, hides nothing
+        now = self._clock.now()
+        settlements = [
+            settle_verdict(attempt.sms, attempt.verdict, now=now, jitter=jitter, is_elsewhere_open=is_elsewhere_open)
+            for attempt in attempts
+        ]
+        subjects = {attempt.sms.id: _of_claimed(attempt.sms) for attempt in attempts}
+        for pause_s in _RECORD_PAUSES_S:
+            try:
+                return await self._settle(settlements, subjects, duration_ms=duration_ms)
+            except StoreUnavailable as error:
+                _log.warning("outcome_delayed", count=len(settlements), error=str(error), pause_s=pause_s)
+                await asyncio.sleep(pause_s)
+        return await self._settle(settlements, subjects, duration_ms=duration_ms)
+
+    async def put_back(self, claimed: Sequence[ClaimedSms], settlements: Sequence[Settlement]) -> Settled:
+        """Claimed SMS that are not handed over after all have moved: `postpone`, `refuse`."""
+        return await self._settle(settlements, {sms.id: _of_claimed(sms) for sms in claimed})
+
+    async def recover_lost(self, *, as_of: datetime, limit: int) -> int:
+        """SMS whose lease was over at `as_of` are uncertain; return how many moved.
+
+        The process died, or was cut off, during the call: nothing is proven.
+        """
+        lost = await self._store.lost_sms(as_of, limit)
+        return await self._settle_lost(
+            lost,
+            [
+                Settlement(
+                    sms_id=sms.id,
+                    epoch=sms.epoch,
+                    from_state=SmsState.SENDING,
+                    event=SmsEvent.LOST,
+                    reason="the process ended, or was cut off, during the call",
+                )
+                for sms in lost
+            ],
+        )
+
+    async def resolve_uncertain(self, *, before: datetime, limit: int) -> int:
+        """SMS uncertain since before that instant are sent again or expired (999), as their account chose."""
+        now = self._clock.now()
+        lost = await self._store.uncertain_sms(before, limit)
+        return await self._settle_lost(
+            lost, [resolve(sms, self._accounts().by_name(sms.account), now=now) for sms in lost]
+        )
+
+    async def expire(self, *, limit: int) -> int:
+        """SMS past their validity have expired, with the code of their last "not sent", or 999.
+
+        999 also when one attempt was never resolved: another code would say that nothing was sent.
+        """
+        overdue = await self._store.expired_sms(self._clock.now(), limit)
+        return await self._settle_lost(
+            overdue,
+            [
+                Settlement(
+                    sms_id=sms.id,
+                    epoch=sms.epoch,
+                    from_state=sms.state,
+                    event=SmsEvent.EXPIRED,
+                    code=Code.C999_ERROR if sms.code is None or sms.unknown_attempts else sms.code,
+                    reason="not sent within its validity",
+                )
+                for sms in overdue
+            ],
+        )
+
+    async def _settle_lost(self, lost: Sequence[LostSms], settlements: Sequence[Settlement]) -> int:
+        if not lost:
+            return 0
+        subjects = {sms.id: _Subject(account=sms.account, attempt=sms.attempts) for sms in lost}
+        return len((await self._settle(settlements, subjects)).moved)
+
+    async def _settle(
+        self,
+        settlements: Sequence[Settlement],
+        subjects: dict[SmsId, _Subject],
+        *,
+        duration_ms: int | None = None,
+    ) -> Settled:
+        now = self._clock.now()
+        settled = await self._store.settle_sms(settlements, now, partial(self._render, now))
+        moved = set(settled.moved)
+        for settlement in settlements:
+            if settlement.sms_id in moved:  # else somebody else was first, which is normal
+                _tell(settlement, subjects[settlement.sms_id], duration_ms)
+        for report_id in settled.reports:
+            _log.info("report_staged", report_id=report_id, kind=ReportKind.NOT)
+        if settled.reports:
+            self._mailer_bell.ring()
+        if any(settlement.due_at is not None for settlement in settlements):
+            self._dispatcher_bell.ring()
+        return settled
+
+    def _render(self, now: datetime, envoi: AnsweredEnvoi) -> NewReport:
+        return render_not_report(envoi, report_id=ReportId(new_id(now)), now=now, rules=self._rules)
+
+
+def _of_claimed(sms: ClaimedSms) -> _Subject:
+    return _Subject(account=sms.account, attempt=sms.attempt, provider=sms.provider)
+
+
+def _tell(settlement: Settlement, subject: _Subject, duration_ms: int | None) -> None:
+    state = SMS_MOVES[settlement.from_state][settlement.event]
+    _MOVES.labels(settlement.event.value).inc()
+    tell = _log.warning if state is SmsState.UNCERTAIN else _log.info
+    tell(
+        "sms_settled",
+        sms_id=settlement.sms_id,
+        account=subject.account,
+        provider=subject.provider,
+        attempt=subject.attempt,
+        state=state,
+        cause=settlement.event,
+        code=settlement.code,
+        due_at=settlement.due_at,
+        duration_ms=duration_ms,
+    )
