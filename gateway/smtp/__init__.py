@@ -1,0 +1,1 @@
+"""The front door: SMTP from clients, on aiosmtpd inside our own loop."""

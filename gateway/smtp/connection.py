@@ -1,0 +1,260 @@
+"""One client's connection: lines in, replies out, every wait with a deadline, and a proper end.
+
+Built on aiosmtpd's `SMTP`, whose place in the event loop, envelope and session it keeps. aiosmtpd's own dialogue loop
+is not used, because every reply here carries an enhanced status code (docs/protocol.md §1.5), errors are counted and
+slowed down, and because that loop cancels what it does when the client hangs up: a mail whose last dot has arrived is
+stored whatever becomes of its client (docs/protocol.md §1.2). What a command means is for `session`.
+
+Diagnostics: `session_failed` with a traceback and the incident number that the client was told.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Coroutine
+from typing import Protocol, cast
+
+import structlog
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from gateway.intake import Reply, Submission
+from gateway.smtp import replies
+from gateway.smtp.peer import Address, client_address, is_within
+from gateway.smtp.settings import SmtpSettings
+from gateway.smtp.wire import CHUNK_BYTES, ByteBudget, Flooded, HungUp, Wire
+
+MAX_COMMAND_BYTES = 2_048
+"""RFC 5321 §4.5.3.1.4 asks for 512, and more with extensions."""
+
+UNDELAYED_ERRORS = 3
+FLUSH_S = 5.0
+"""How long a client may take to fetch the last reply."""
+
+LINGER_S = 1.0
+LINGER_BYTES = 1_048_576
+"""What is still listened to after a cut: closing at once would reset the connection and destroy the reply."""
+
+_FOREIGN_VERBS = frozenset({"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT"})
+
+_log = structlog.get_logger()
+
+
+class Handler(Protocol):
+    """Takes a mail whose DATA is complete; `gateway.intake` has one."""
+
+    async def submit(self, submission: Submission) -> Reply:
+        """Return what the client is told; `250` only once the mail is on disk."""
+
+
+class Owner(Protocol):
+    """What a connection asks of the listener it belongs to."""
+
+    name: str
+    hostname: str
+    settings: SmtpSettings
+    recipients: frozenset[str]  # in lower case
+    budget: ByteBudget
+    handler: Handler
+    is_draining: bool
+
+    def admit(self, connection: "SmtpConnection", peer: Address) -> Reply | None:
+        """Count the connection as one of ours and return None, or say why not."""
+
+    def leave(self, connection: "SmtpConnection") -> None:
+        """Forget the connection, which is closed; one that was not admitted may leave too."""
+
+    def start_session(self, connection: "SmtpConnection") -> None:
+        """Have the connection `live` in the listener's task group, and `abort` when that is over, however it ends."""
+
+    def start_handling(self, handling: Coroutine[None, None, Reply]) -> asyncio.Task[Reply]:
+        """Run a handler in the listener's task group, beside its session."""
+
+    def find_shortage(self) -> Reply | None:
+        """Return why no mail can be taken at the moment, if so; asked at MAIL."""
+
+    def count_answer(self, reply: Reply) -> None:
+        """Count a mail by the answer it got."""
+
+
+class SmtpConnection(SMTP):
+    """From the accepted socket to its end."""
+
+    session: Session
+    envelope: Envelope
+    transport: asyncio.Transport
+
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        """Skip aiosmtpd's constructor: it inspects class and handler for every connection (measured: 40 % of one)."""
+        asyncio.StreamReaderProtocol.__init__(
+            self,
+            asyncio.StreamReader(limit=CHUNK_BYTES, loop=loop),
+            client_connected_cb=self._cb_client_connected,
+            loop=loop,
+        )
+        self.loop = loop
+        self.hostname = owner.hostname
+        self._owner = owner
+        self._settings = owner.settings
+        self._errors = 0  # since the last mail that was taken
+        self._is_over = False
+        self._is_cut = False  # over although the client is probably still sending
+        self._waiting: asyncio.Timeout | None = None
+
+    async def answer_command(self, verb: str, argument: str) -> Reply | None:
+        """Return the reply to a command, or None when it has been answered already."""
+        raise NotImplementedError
+
+    def forget_mail(self) -> None:
+        """No mail is begun."""
+        self.envelope = self._create_envelope()
+
+    # --- what the event loop calls ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        asyncio.StreamReaderProtocol.connection_made(self, transport)
+        self.transport = cast("asyncio.Transport", transport)
+        peername = transport.get_extra_info("peername")
+        if not peername:  # gone before it was accepted
+            self.transport.abort()
+            return
+        self._peer = client_address(peername[0])
+        refusal = self._owner.admit(self, self._peer)
+        if refusal is not None:
+            self.transport.write(replies.render(refusal))
+            self.transport.close()
+            return
+        self.session = self._create_session()
+        self.session.peer = peername
+        self.forget_mail()
+        self._wire = Wire(self._reader)
+        self._is_trusted = is_within(self._peer, self._settings.networks)
+        self._ends_at = self.loop.time() + self._settings.session_lifetime_s
+        self._owner.start_session(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the reader and the listener only: aiosmtpd would cancel the session."""
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+        self._owner.leave(self)
+
+    def eof_received(self) -> bool | None:
+        """Tell the reader only: a client that closes its sending side behind the dot still gets its 250."""
+        return asyncio.StreamReaderProtocol.eof_received(self)
+
+    # --- what the listener calls ------------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Hold the dialogue to its end and close the connection in peace."""
+        structlog.contextvars.bind_contextvars(peer=str(self._peer), listener=self._owner.name)
+        try:
+            with contextlib.suppress(HungUp):
+                await self._converse()
+            await self._part()
+        except Exception:  # noqa: BLE001 - the end of this session, not of the listener
+            self._fail()
+
+    def hurry(self) -> None:
+        """A session that waits for a command says 421 now; one at work does so before its next command."""
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(self.loop.time())
+
+    def abort(self) -> None:
+        """Break the connection without a word; nothing is left to break after a proper end."""
+        self._writer.transport.abort()
+
+    # --- the dialogue -----------------------------------------------------------------------------------------------
+
+    async def push(self, status: str | bytes) -> None:
+        """Send lines; `status` ends without its CRLF. The client fetches them in time, or is taken for gone."""
+        await self._write((status.encode("ascii") if isinstance(status, str) else status) + b"\r\n")
+
+    async def _write(self, lines: bytes) -> None:
+        try:
+            self._writer.write(lines)
+            async with asyncio.timeout(self._settings.idle_timeout_s):
+                await self._writer.drain()
+        except OSError as error:  # TimeoutError is one: nobody fetches what is said
+            self.abort()
+            raise HungUp from error
+
+    async def _converse(self) -> None:
+        await self.push(f"220 {self.hostname} ESMTP")
+        while not self._is_over:
+            try:
+                line = await self._next_line()
+            except TimeoutError:
+                await self._send(self._why_no_more())
+                return
+            except Flooded:
+                self._is_over = self._is_cut = True
+                await self._send(replies.LINE_TOO_LONG)
+                return
+            reply = await self._answer(line)
+            if reply is not None:
+                await self._send(reply)
+
+    async def _next_line(self) -> bytes:
+        """Return the next command line. Raises TimeoutError when the session is idle, too old, or told to hurry."""
+        if self._owner.is_draining:
+            raise TimeoutError
+        settings = self._settings
+        idle_s = settings.trusted_idle_timeout_s if self._is_trusted else settings.idle_timeout_s
+        try:
+            async with asyncio.timeout_at(min(self.loop.time() + idle_s, self._ends_at)) as self._waiting:
+                return await self._wire.read_line()
+        finally:
+            self._waiting = None
+
+    def _why_no_more(self) -> Reply:
+        if self._owner.is_draining:
+            return replies.STOPPING
+        return replies.TOO_OLD if self.loop.time() >= self._ends_at else replies.IDLE
+
+    async def _answer(self, line: bytes) -> Reply | None:
+        if len(line) > MAX_COMMAND_BYTES:
+            return replies.LINE_TOO_LONG
+        text = line.decode("latin-1").rstrip(" \t")  # every byte has a character; who reads an argument checks it
+        if not text:
+            return replies.EMPTY_LINE
+        verb, _, argument = text.partition(" ")
+        verb = verb.upper()
+        if verb in _FOREIGN_VERBS or verb.endswith(":"):  # HTTP, or headers of it
+            self._is_cut = True
+            return replies.NOT_SMTP
+        try:
+            return await self.answer_command(verb, argument.lstrip(" \t"))
+        except HungUp:
+            raise
+        except Exception:  # noqa: BLE001 - docs/protocol.md §1.2: one mail comes back later, the session goes on
+            self.forget_mail()
+            return self._fail()
+
+    async def _send(self, reply: Reply) -> None:
+        """Send the reply; errors are slowed down and, when there are too many, end the session."""
+        if reply.code >= 500:
+            self._errors += 1
+            if self._errors > UNDELAYED_ERRORS and not self._owner.is_draining:
+                await asyncio.sleep(self._settings.error_delay_s)
+        await self._write(replies.render(reply))
+        if reply.code in {221, 421}:
+            self._is_over = True
+        elif self._errors >= self._settings.max_errors and not self._is_over:
+            self._is_over = self._is_cut = True
+            await self._write(replies.render(replies.TOO_MANY_ERRORS))
+
+    async def _part(self) -> None:
+        """Close the connection once the client has had time to fetch what was said."""
+        with contextlib.suppress(OSError, HungUp):
+            if self._is_cut:
+                self._writer.write_eof()
+                async with asyncio.timeout(LINGER_S):
+                    await self._wire.discard(LINGER_BYTES)
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(FLUSH_S):
+                await self._writer.wait_closed()
+
+    def _fail(self) -> Reply:
+        """Log the exception being handled, with its traceback; return the sentence for the client."""
+        number = secrets.token_hex(5)
+        _log.exception("session_failed", incident=number)
+        return replies.incident(number)

@@ -1,0 +1,29 @@
+"""Who is at the other end, by address."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_CLIENT_PREFIX_BITS = 64  # one IPv6 client owns at least that much
+
+
+def client_address(host: str) -> Address:
+    """Return the address a socket names; an IPv4 client of an IPv6 socket is an IPv4 client."""
+    address = ip_address(host)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def client_key(address: Address) -> Address | IPv6Network:
+    """Return what connections of one client are counted by: its address, or its /64."""
+    if isinstance(address, IPv4Address):
+        return address
+    return IPv6Network((int(address), _CLIENT_PREFIX_BITS), strict=False)
+
+
+def is_within(address: Address, networks: Iterable[Network]) -> bool:
+    """Tell whether the address is in one of the networks."""
+    return any(address in network for network in networks)

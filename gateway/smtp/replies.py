@@ -1,0 +1,63 @@
+"""What a session says, each with its enhanced status code (docs/protocol.md §1.5).
+
+By RFC 2034 the banner, the answers to HELO and EHLO, and 354 carry none. No reply repeats what the client sent.
+"""
+
+from gateway.intake import Reply
+
+MAX_REPLY_BYTES = 510  # RFC 5321 §4.5.3.1.5: 512 with the line end
+
+
+def _reply(code: int, enhanced: str, text: str) -> Reply:
+    return Reply(code=code, enhanced=enhanced, text=text)
+
+
+BYE = _reply(221, "2.0.0", "Bye")
+OK = _reply(250, "2.0.0", "OK")
+SENDER_OK = _reply(250, "2.1.0", "Sender OK")
+RECIPIENT_OK = _reply(250, "2.1.5", "Recipient OK")
+
+STOPPING = _reply(421, "4.3.2", "Service is stopping, try again later")
+IDLE = _reply(421, "4.4.2", "Idle for too long, closing")
+TOO_OLD = _reply(421, "4.4.2", "Session lasts too long, connect again")
+TOO_SLOW = _reply(421, "4.4.2", "Data came too slowly, closing")
+TOO_MANY_CONNECTIONS = _reply(421, "4.7.0", "Too many connections, try again later")
+TOO_MANY_FROM_CLIENT = _reply(421, "4.7.0", "Too many connections from your address, try again later")
+TOO_MANY_ERRORS = _reply(421, "4.7.0", "Too many errors, closing")
+NOT_SMTP = _reply(421, "4.7.0", "This is an SMTP server, closing")
+NO_ROOM = _reply(452, "4.3.1", "Too much mail at the moment, try again later")
+TOO_MANY_RECIPIENTS = _reply(452, "4.5.3", "Too many recipients")
+
+UNKNOWN_COMMAND = _reply(500, "5.5.1", "Command not recognized")
+LINE_TOO_LONG = _reply(500, "5.5.2", "Command line too long")
+EMPTY_LINE = _reply(500, "5.5.2", "Empty command line")
+HELLO_SYNTAX = _reply(501, "5.5.4", "Syntax: HELO or EHLO hostname")
+MAIL_SYNTAX = _reply(501, "5.5.4", "Syntax: MAIL FROM:<address> [SIZE=octets] [BODY=7BIT or 8BITMIME]")
+RCPT_SYNTAX = _reply(501, "5.5.4", "Syntax: RCPT TO:<address>")
+NO_ARGUMENT = _reply(501, "5.5.4", "This command takes no argument")
+NOT_IMPLEMENTED = _reply(502, "5.5.1", "Command not implemented")
+HELLO_FIRST = _reply(503, "5.5.1", "Send HELO or EHLO first")
+NESTED_MAIL = _reply(503, "5.5.1", "A mail is already begun, send RSET first")
+MAIL_FIRST = _reply(503, "5.5.1", "Send MAIL first")
+RCPT_FIRST = _reply(503, "5.5.1", "No valid recipient, send RCPT first")
+UNKNOWN_RECIPIENT = _reply(550, "5.1.1", "No such recipient here; this is not a relay")
+NULL_SENDER = _reply(550, "5.7.1", "A mail without a sender address is never an order")
+TOO_BIG = _reply(552, "5.3.4", "Mail is larger than this server takes")
+BAD_RECIPIENT = _reply(553, "5.1.3", "Malformed recipient address")
+BAD_SENDER = _reply(553, "5.1.7", "Malformed sender address")
+NUL_IN_CONTENT = _reply(554, "5.6.0", "Mail contains a NUL")
+BARE_CR = _reply(554, "5.6.0", "Mail contains a bare CR; lines must end in CRLF")
+BARE_LF = _reply(554, "5.6.0", "Mail contains a bare LF; lines must end in CRLF")
+LONG_LINE = _reply(554, "5.6.0", "Mail contains a line that is too long")
+UNKNOWN_PARAMETER = _reply(555, "5.5.4", "Parameter not recognized")
+
+
+def incident(number: str) -> Reply:
+    """Come back later; `number` finds the traceback in the log."""
+    return _reply(451, "4.3.0", f"Internal error, try again later (incident {number})")
+
+
+def render(reply: Reply) -> bytes:
+    """Return the reply as one line of printable ASCII, within the limit of RFC 5321, with its CRLF."""
+    line = "".join(character if " " <= character <= "~" else "?" for character in str(reply))
+    return line[:MAX_REPLY_BYTES].encode("ascii") + b"\r\n"

@@ -1,0 +1,238 @@
+"""What each SMTP command means here (docs/protocol.md §1).
+
+Promises: `250` after DATA is the handler's own word; the handler is never cancelled by its client, by a timer of the
+dialogue or by its own deadline; nothing of a mail that did not come in completely reaches it.
+
+AUTH and STARTTLS are not offered; `Submission.authenticated_account` stays None.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+
+import structlog
+
+from gateway.intake import Reply, Submission
+from gateway.protocol.envoi import Mode
+from gateway.smtp import replies
+from gateway.smtp.address import Path, parse_path
+from gateway.smtp.connection import SmtpConnection
+from gateway.smtp.content import clean_content
+from gateway.smtp.peer import is_within
+from gateway.smtp.wire import NoMail, Share
+
+_NOT_IMPLEMENTED = frozenset({"VRFY", "EXPN", "HELP", "TURN", "ETRN", "BDAT", "AUTH", "STARTTLS"})
+
+_log = structlog.get_logger()
+
+
+class SmtpSession(SmtpConnection):
+    """One client's mails."""
+
+    async def answer_command(self, verb: str, argument: str) -> Reply | None:
+        command = COMMANDS.get(verb)
+        if command is None:
+            return replies.NOT_IMPLEMENTED if verb in _NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND
+        return await command(self, argument)
+
+    async def on_helo(self, argument: str) -> Reply | None:
+        return await self._greet(argument, self.hostname)
+
+    async def on_ehlo(self, argument: str) -> Reply | None:
+        size = f"SIZE {self._settings.max_mail_bytes}"
+        return await self._greet(argument, self.hostname, "PIPELINING", size, "8BITMIME", "ENHANCEDSTATUSCODES")
+
+    async def _greet(self, name: str, *lines: str) -> Reply | None:
+        if not name or len(name) > 255 or not (name.isascii() and name.isprintable()):
+            return replies.HELLO_SYNTAX
+        self.session.host_name = name
+        self.forget_mail()
+        await self.push("\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"]))
+        return None
+
+    async def on_mail(self, argument: str) -> Reply:
+        if self.session.host_name is None:
+            return replies.HELLO_FIRST
+        if self.envelope.mail_from is not None:
+            return replies.NESTED_MAIL
+        path = self._path(argument, "FROM:")
+        if path is None:
+            return replies.MAIL_SYNTAX
+        if path.address is None:
+            return replies.BAD_SENDER
+        if not path.address:
+            return replies.NULL_SENDER  # docs/protocol.md §1.3: a bounce is never an order
+        size = declared_size(path.parameters)
+        if isinstance(size, Reply):
+            return size
+        if size > self._settings.max_mail_bytes:
+            return replies.TOO_BIG
+        shortage = self._owner.find_shortage()
+        if shortage is not None:
+            return shortage
+        if not self._owner.budget.has_room_for(size):
+            return replies.NO_ROOM
+        self.envelope.mail_from = path.address
+        return replies.SENDER_OK
+
+    async def on_rcpt(self, argument: str) -> Reply:
+        if self.envelope.mail_from is None:
+            return replies.MAIL_FIRST
+        path = self._path(argument, "TO:")
+        if path is None:
+            return replies.RCPT_SYNTAX
+        if not path.address:
+            return replies.BAD_RECIPIENT
+        if path.parameters:
+            return replies.UNKNOWN_PARAMETER
+        if path.address.lower() not in self._owner.recipients:  # docs/protocol.md §1.1: never a relay
+            return replies.UNKNOWN_RECIPIENT
+        if len(self.envelope.rcpt_tos) >= self._settings.max_recipients:
+            return replies.TOO_MANY_RECIPIENTS
+        self.envelope.rcpt_tos.append(path.address)
+        return replies.RECIPIENT_OK
+
+    def _path(self, argument: str, keyword: str) -> Path | None:
+        return parse_path(argument, keyword, lenient=self._settings.mode is Mode.LENIENT)
+
+    async def on_data(self, argument: str) -> Reply:
+        envelope = self.envelope
+        if argument:
+            return replies.NO_ARGUMENT
+        if envelope.mail_from is None:
+            return replies.MAIL_FIRST
+        if not envelope.rcpt_tos:
+            return replies.RCPT_FIRST
+        self.forget_mail()
+        await self.push("354 End data with <CR><LF>.<CR><LF>")
+        share = self._owner.budget.share()
+        try:
+            received = await self._receive(share)
+            if isinstance(received, Reply):
+                reply = received
+            else:
+                handling = self._owner.start_handling(self._handle(received, envelope.mail_from))
+                held = share.hand_over()  # what a mail takes is taken until its handler is done, session or not
+                handling.add_done_callback(lambda _: held.give_back())
+                reply = await self._outcome(handling)
+        finally:
+            share.give_back()
+        self._owner.count_answer(reply)
+        if reply.code < 300:
+            self._errors = 0
+        return reply
+
+    async def _receive(self, share: Share) -> bytes | Reply:
+        """Return the mail, or the reply that refuses it (docs/protocol.md §2.8).
+
+        The client has `data_patience_s` of credit and earns a second by every `min_data_bytes_per_s` octets, up to
+        where it began: a slow but honest line lives, a trickle does not.
+        """
+        settings, now = self._settings, self.loop.time
+        deadline = now() + settings.data_deadline_s
+        credit_ends_at = now() + settings.data_patience_s
+
+        def take(size: int) -> bool:
+            nonlocal credit_ends_at
+            earned_s = size / settings.min_data_bytes_per_s
+            credit_ends_at = min(credit_ends_at + earned_s, now() + settings.data_patience_s)
+            timer.reschedule(min(credit_ends_at, deadline))
+            return share.take(size)
+
+        try:
+            async with asyncio.timeout_at(min(credit_ends_at, deadline)) as timer:
+                raw = await self._wire.read_mail(settings.max_mail_bytes, take)
+        except TimeoutError:
+            self._is_cut = True
+            return replies.TOO_SLOW
+        match raw:
+            case NoMail.NO_ROOM:
+                return replies.NO_ROOM
+            case NoMail.TOO_BIG:
+                return replies.TOO_BIG
+            case NoMail.ENDLESS:
+                self._is_over = self._is_cut = True
+                return replies.TOO_BIG
+            case bytes():
+                return clean_content(
+                    raw,
+                    max_line_bytes=settings.max_line_bytes,
+                    normalise_bare_lf=is_within(self._peer, settings.bare_lf_networks),
+                )
+
+    async def _handle(self, content: bytes, envelope_from: str) -> Reply:
+        """Have the mail stored. Runs beside the session, which may end before it."""
+        submission = Submission(
+            content=content,
+            envelope_from=envelope_from,
+            peer=str(self._peer),
+            listener=self._owner.name,
+            networks=self._settings.networks,
+            mode=self._settings.mode,
+        )
+        try:
+            return await self._owner.handler.submit(submission)
+        except Exception:  # noqa: BLE001 - docs/protocol.md §1.2: an unexpected error is "come back"
+            return self._fail()
+
+    async def _outcome(self, handling: asyncio.Task[Reply]) -> Reply:
+        """Return the handler's reply. One that takes too long is left to its end, and the client told to come back.
+
+        If the mail was stored after all, the copy that comes back causes nothing (docs/protocol.md §1.6).
+        """
+        await asyncio.wait({handling}, timeout=self._settings.handler_timeout_s)
+        if handling.done() and not handling.cancelled():
+            return handling.result()
+        number = secrets.token_hex(5)
+        _log.error("session_failed", incident=number, reason="the mail was not stored in time")
+        return replies.incident(number)
+
+    async def on_rset(self, argument: str) -> Reply:
+        if argument:
+            return replies.NO_ARGUMENT
+        self.forget_mail()
+        return replies.OK
+
+    async def on_noop(self, _argument: str) -> Reply:
+        return replies.OK
+
+    async def on_quit(self, argument: str) -> Reply:
+        return replies.NO_ARGUMENT if argument else replies.BYE
+
+
+def declared_size(parameters: tuple[str, ...]) -> int | Reply:
+    """Return the octets the parameters of MAIL announce, 0 if they do not, or the reply that refuses them."""
+    size = 0
+    seen = set()
+    for parameter in parameters:
+        key, _, value = parameter.upper().partition("=")
+        if key in seen:
+            return replies.MAIL_SYNTAX
+        seen.add(key)
+        if key == "SIZE":
+            if not (value.isascii() and value.isdecimal() and len(value) <= 20):  # RFC 1870 §3: at most 20 digits
+                return replies.MAIL_SYNTAX
+            size = int(value)
+        elif key == "BODY":
+            if value not in {"7BIT", "8BITMIME"}:
+                return replies.MAIL_SYNTAX
+        else:
+            return replies.UNKNOWN_PARAMETER
+    return size
+
+
+Command = Callable[[SmtpSession, str], Awaitable[Reply | None]]
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {
+        "HELO": SmtpSession.on_helo,
+        "EHLO": SmtpSession.on_ehlo,
+        "MAIL": SmtpSession.on_mail,
+        "RCPT": SmtpSession.on_rcpt,
+        "DATA": SmtpSession.on_data,
+        "RSET": SmtpSession.on_rset,
+        "NOOP": SmtpSession.on_noop,
+        "QUIT": SmtpSession.on_quit,
+    }
+)
