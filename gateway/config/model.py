@@ -1,0 +1,62 @@
+"""The whole configuration as one tree: each section is the settings of its room; those of no room are here."""
+
+from enum import Enum, unique
+
+from pydantic import Field, SecretStr
+
+from gateway.dispatcher import DispatcherSettings
+from gateway.janitor import JanitorSettings
+from gateway.log import LogFormat, LogLevel
+from gateway.mailer import ReportSettings
+from gateway.policy.accounts import Account
+from gateway.providers.registry import ProviderSettings
+from gateway.settings import Name, Settings
+from gateway.smtp.settings import SmtpSettings
+from gateway.store.settings import StoreSettings
+from gateway.web import HttpSettings
+
+
+@unique
+class Role(Enum):
+    """What a user may do in the console."""
+
+    VIEW = "view"
+    OPERATE = "operate"
+    ADMIN = "admin"
+
+
+class User(Settings):
+    """A `[[users]]` block: a person or program with a password. Not used in this version."""
+
+    name: Name = Field(description="Name to log in with.")
+    password_hash: SecretStr = Field(description="Hash of the password (argon2id).")
+    account: Name | None = Field(default=None, description="The account it sends for, by SMTP AUTH.")
+    roles: tuple[Role, ...] = Field(default=(), description="What it may do in the console.")
+
+
+class LogSettings(Settings):
+    """What is written to stderr."""
+
+    format: LogFormat = Field(default="auto", description='"json", "text", or "auto": text on a terminal, else JSON.')
+    level: LogLevel = Field(
+        default="info", description="error: someone must act; warning: we coped; info: every step; debug: the rest."
+    )
+
+
+class Document(Settings):
+    """Everything that may stand in the file."""
+
+    smtp: SmtpSettings = Field(description="Where mail comes in.")
+    store: StoreSettings = Field(default=StoreSettings(), description="Where everything is kept.")
+    reports: ReportSettings = Field(description="Where Ack and Not go out.")
+    http: HttpSettings = Field(default=HttpSettings(), description="Where health and metrics are asked for.")
+    dispatcher: DispatcherSettings = Field(default=DispatcherSettings(), description="How SMS go to the carriers.")
+    janitor: JanitorSettings = Field(
+        default=JanitorSettings(), description="How often, and after how long, what got stuck is looked after."
+    )
+    log: LogSettings = Field(default=LogSettings(), description="What is written to stderr.")
+    accounts: tuple[Account, ...] = Field(min_length=1, description="Who may send: one block per client.")
+    providers: tuple[ProviderSettings, ...] = Field(min_length=1, description="The carriers: one block each.")
+    users: tuple[User, ...] = Field(
+        default=(), description="People and programs with a password. Not used in this version."
+    )

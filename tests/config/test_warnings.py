@@ -1,0 +1,80 @@
+"""What works and is probably not what was meant."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import load
+from tests.config.conftest import GOOD, KEYID, Load
+
+
+def warnings_of(load_text: Load, text: str) -> list[str]:
+    return [str(warning) for warning in load_text(text).warnings]
+
+
+def test_a_good_configuration_gives_none(load_text: Load) -> None:
+    assert warnings_of(load_text, GOOD) == []
+
+
+def test_a_short_keyid_gives_one(load_text: Load) -> None:
+    found = warnings_of(load_text, GOOD.replace(KEYID, KEYID[:20]))
+
+    assert found == ["accounts[0].keyid: is shorter than 32 characters: easy to guess"]
+
+
+def test_a_method_that_does_not_work_yet_gives_one(load_text: Load) -> None:
+    found = warnings_of(load_text, GOOD.replace("domains", 'auth = ["network", "dkim", "spf"]\ndomains'))
+
+    assert found == ['accounts[0].auth: "dkim", "spf" cannot be checked in this version and proves nobody']
+
+
+def test_an_account_without_a_method_that_works_gives_one(load_text: Load) -> None:
+    found = warnings_of(load_text, GOOD.replace("domains", 'auth = ["smtp_auth"]\ndomains'))
+
+    assert found == ['accounts[0].auth: names nothing this version can do but "network": nobody can send']
+
+
+def test_a_user_gives_one(load_text: Load) -> None:
+    text = GOOD + '[[users]]\nname = "glpi"\npassword_hash = "$argon2id$x"\naccount = "masociete"\nroles = ["view"]\n'
+
+    assert warnings_of(load_text, text) == ["users[0]: is not used in this version: no SMTP AUTH and no console yet"]
+
+
+def test_a_carrier_without_a_key_of_its_own_gives_one(load_text: Load) -> None:
+    found = warnings_of(load_text, GOOD.replace('kind = "sandbox"', 'kind = "isendpro"'))
+
+    assert found == [
+        "providers[0].keyid_file: is absent: the keyid of each account that uses this carrier is passed on to it"
+    ]
+
+
+def test_a_carrier_that_no_account_uses_gives_one(load_text: Load) -> None:
+    found = warnings_of(load_text, GOOD + '[[providers]]\nname = "spare"\nkind = "sandbox"\n')
+
+    assert found == ["providers[1]: is not used by any account"]
+
+
+@pytest.mark.parametrize(("mode", "count"), [(0o644, 1), (0o640, 0), (0o600, 0)])
+def test_a_file_with_secrets_that_everybody_can_read_gives_one(tmp_path: Path, mode: int, count: int) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(GOOD)
+    file.chmod(mode)
+
+    warnings = load(file, environ={}).warnings
+
+    assert [warning.path for warning in warnings] == [str(file)] * count
+
+
+def test_a_file_without_secrets_may_be_read_by_everybody(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(GOOD.replace(f'keyid = "{KEYID}"', 'keyid_file = "client.key"'))
+    file.chmod(0o644)
+    key = tmp_path / "client.key"
+    key.write_text(KEYID)
+    key.chmod(0o644)
+
+    warnings = load(file, environ={}).warnings
+
+    assert [str(warning) for warning in warnings] == [
+        f"accounts[0].keyid_file: everybody on this machine can read {key}; chmod 0600 would mend it"
+    ]
