@@ -1,0 +1,306 @@
+"""The gateway in one object: every part built from the configuration, bound, run in one task group, drained.
+
+Promises. Nothing is accepted before everything is bound. A part that ends by itself ends the whole. A drain refuses
+what is new, stops claiming, lets mails under way and calls to carriers run to their end, records what became of them,
+and is over within `GRACE_S` and a little.
+
+Diagnostics: events `daemon_ready`, `drain_cut` (warning: what had to be broken off), `restart_needed` (warning).
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from gateway.clock import Clock, SystemClock
+from gateway.config import Config
+from gateway.daemon.building import build_intake, own_hostname, report_rules, text_profiles
+from gateway.daemon.ownership import sole_owner
+from gateway.daemon.shortage import DiskWatch
+from gateway.dispatcher import Carrier, Dispatcher
+from gateway.errors import GatewayError
+from gateway.intake import Reply
+from gateway.janitor import Janitor
+from gateway.mailer import Mailer
+from gateway.outcomes import Outcomes
+from gateway.policy.accounts import Accounts
+from gateway.providers.registry import build_provider
+from gateway.smtp.listener import Listener
+from gateway.store import Store, StoreUnavailable
+from gateway.store.base import Backlog
+from gateway.store.database import sqlite_path
+from gateway.web import HttpServer, health_app
+from gateway.worker import Bell
+
+_log = structlog.get_logger(__name__)
+
+GRACE_S = 40.0
+"""For everything under way: longer than a call to a carrier, shorter than supervisors wait (45 s and more)."""
+
+_MAIL_GRACE_S = 30.0
+_CUT_S = 3.0
+"""What was cancelled records what it must within this time."""
+
+_PING_S = 5.0
+
+
+class StageEnded(GatewayError):
+    """A part of the gateway ended by itself; the whole cannot go on without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where the gateway listens, ports of 0 resolved."""
+
+    smtp: tuple[tuple[str, int], ...]
+    http: tuple[str, int] | None
+
+    def __str__(self) -> str:
+        """`smtp=127.0.0.1:2525 http=127.0.0.1:8025`."""
+        words = ["smtp=" + ",".join(_written(address) for address in self.smtp)]
+        if self.http is not None:
+            words.append("http=" + _written(self.http))
+        return " ".join(words)
+
+
+class Daemon:
+    """`async with Daemon(config) as daemon:` runs the gateway until the block ends; then it is drained.
+
+    Or `start`, then `run(until)`. Raises StoreUnusable, StoreUnavailable, ListenError, HttpUnavailable or
+    ProviderUnusable when it cannot start.
+    """
+
+    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._resources = AsyncExitStack()
+        self._is_draining = False
+        self._until = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._addresses: Addresses | None = None
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where it listens, from `start` on."""
+        if self._addresses is None:
+            raise StageEnded("not started")
+        return self._addresses
+
+    @property
+    def store(self) -> Store:
+        """The store it works on, from `start` on."""
+        return self._store
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        self._group = asyncio.TaskGroup()
+        await self._group.__aenter__()
+        self._group.create_task(self.run(self._until), name="gateway")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._until.set()
+        if self._group is not None:
+            await self._group.__aexit__(kind, error, trace)
+
+    async def start(self) -> None:
+        """Everything is built and bound; what an earlier process left claimed is settled. Nothing is accepted yet."""
+        try:
+            await self._open_store()
+            self._build()
+            smtp = await self._listener.bind()
+            self._resources.push_async_callback(self._listener.drain, 0)
+            http = None
+            if self._http is not None:
+                http = await self._http.bind()
+                self._resources.callback(self._http.close)
+            self._addresses = Addresses(smtp=smtp, http=http)
+            if sqlite_path(self._config.store) is not None:
+                await self._janitor.recover_own()  # no need to wait for the leases: nobody else uses this file
+        except BaseException:
+            await self._resources.aclose()
+            raise
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Work until told to stop, and drain. A part that fails cancels all others and raises its error in a group."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                stages = [
+                    self._run_stage(group, name, work)
+                    for name, work in (
+                        ("smtp", self._listener.serve()),
+                        ("dispatcher", self._dispatcher.run()),
+                        ("mailer", self._mailer.run()),
+                        ("janitor", self._janitor.run()),
+                    )
+                ]
+                http = [] if self._http is None else [self._run_stage(group, "http", self._http.serve())]
+                _log.info("daemon_ready", addresses=str(self.addresses))
+                await until.wait()
+                await self._drain(stages)
+                if self._http is not None:
+                    self._http.stop()
+                    await asyncio.wait(http)
+        finally:
+            await self._resources.aclose()
+
+    async def ping(self) -> None:
+        """The store has answered; StoreUnavailable, TimeoutError or StoreUnusable when it has not."""
+        async with asyncio.timeout(_PING_S):
+            await self._store.ping()
+
+    # --- building ------------------------------------------------------------------------------------------------
+
+    async def _open_store(self) -> None:
+        database = sqlite_path(self._config.store)
+        if database is not None:
+            self._resources.enter_context(sole_owner(database))
+        self._store = await Store.open(self._config.store)
+        self._resources.push_async_callback(self._store.close)
+
+    def _build(self) -> None:
+        config, clock = self._config, self._clock
+        self._accounts = Accounts(config.accounts)
+        self._carriers = self._build_carriers(config, {})
+        self._resources.push_async_callback(self._close_carriers)
+        mailer_bell, dispatcher_bell = Bell(), Bell()
+        outcomes = Outcomes(
+            store=self._store,
+            clock=clock,
+            accounts=lambda: self._accounts,
+            rules=report_rules(config),
+            mailer_bell=mailer_bell,
+            dispatcher_bell=dispatcher_bell,
+        )
+        self._dispatcher = Dispatcher(
+            store=self._store,
+            outcomes=outcomes,
+            clock=clock,
+            bell=dispatcher_bell,
+            accounts=self._accounts,
+            carriers=self._carriers,
+            settings=config.dispatcher,
+        )
+        self._intake = build_intake(
+            config,
+            store=self._store,
+            clock=clock,
+            on_admitted=self._dispatcher.notice,
+            on_report=mailer_bell.ring,
+        )
+        self._listener = Listener(config.smtp, self._intake, find_shortage=self._choose_shortage())
+        self._mailer = Mailer(
+            store=self._store,
+            settings=config.reports,
+            hostname=own_hostname(config),
+            clock=clock,
+            bell=mailer_bell,
+        )
+        self._janitor = Janitor(
+            store=self._store, outcomes=outcomes, clock=clock, mailer_bell=mailer_bell, settings=config.janitor
+        )
+        self._http = None
+        if config.http.listen is not None:
+            app = health_app(clock=clock, find_obstacles=self._find_obstacles, count_backlog=self._count_backlog)
+            self._http = HttpServer(app, listen=config.http.listen)
+
+    def _choose_shortage(self) -> Callable[[], Reply | None]:
+        """Return what the listener asks at MAIL; PostgreSQL's disk is PostgreSQL's to watch."""
+        database = sqlite_path(self._config.store)
+        if database is None:
+            return lambda: None
+        watch = DiskWatch(database.parent, max_mail_bytes=self._config.smtp.max_mail_bytes, clock=self._clock)
+        return watch.find_shortage
+
+    def _build_carriers(self, config: Config, present: Mapping[str, Carrier]) -> dict[str, Carrier]:
+        """Return the carriers of a configuration; one whose settings are the same stays the same object."""
+        carriers = {}
+        for settings in config.providers:
+            kept = present.get(settings.name)
+            if kept is not None and settings in self._config.providers:
+                carriers[settings.name] = kept
+            else:
+                carriers[settings.name] = Carrier(
+                    provider=build_provider(settings, self._clock), timeout_s=settings.timeout_s, width=settings.width
+                )
+        return carriers
+
+    async def _close_carriers(self) -> None:
+        """Their connections are given back, also when it never came to sending."""
+        for carrier in self._carriers.values():
+            await carrier.provider.close()
+
+    # --- reload --------------------------------------------------------------------------------------------------
+
+    async def reload(self, config: Config) -> None:
+        """Accounts, with their limits, and carriers are those of `config` from now on; the rest waits for a restart.
+
+        Raises ProviderUnusable, and nothing has changed, when a carrier cannot be set up.
+        """
+        carriers = self._build_carriers(config, self._carriers)
+        accounts = Accounts(config.accounts)
+        waiting = self._sections_that_wait(config)
+        if waiting:
+            _log.warning("restart_needed", sections=waiting)
+        self._accounts, self._carriers, self._config = accounts, carriers, config
+        self._intake.reconfigure(accounts, text_profiles(config))
+        await self._dispatcher.reconfigure(accounts, carriers)
+
+    def _sections_that_wait(self, config: Config) -> list[str]:
+        fixed = ("store", "reports", "http", "smtp", "dispatcher", "janitor")
+        return [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
+
+    # --- stages --------------------------------------------------------------------------------------------------
+
+    def _run_stage(self, group: asyncio.TaskGroup, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        async def stage() -> None:
+            await work
+            if not self._is_draining:
+                raise StageEnded(f"{name} ended by itself")
+
+        return group.create_task(stage(), name=name)
+
+    async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
+        self._is_draining = True
+        for part in (self._dispatcher, self._mailer, self._janitor):
+            part.stop()
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await self._listener.drain(_MAIL_GRACE_S)
+                await asyncio.wait(stages)
+        except TimeoutError:
+            late = [stage for stage in stages if not stage.done()]
+            _log.warning("drain_cut", stages=[stage.get_name() for stage in late])
+            for stage in late:
+                stage.cancel()
+            await asyncio.wait(stages, timeout=_CUT_S)
+
+    # --- what HTTP asks ------------------------------------------------------------------------------------------
+
+    async def _find_obstacles(self) -> Sequence[str]:
+        obstacles = ["draining"] if self._is_draining else []
+        try:
+            await self.ping()
+        except (GatewayError, TimeoutError):
+            obstacles.append("the store does not answer")
+        return obstacles
+
+    async def _count_backlog(self) -> Backlog | None:
+        try:
+            async with asyncio.timeout(_PING_S):
+                return await self._store.backlog()
+        except (StoreUnavailable, TimeoutError):
+            return None
+
+
+def _written(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

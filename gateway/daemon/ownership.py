@@ -1,0 +1,31 @@
+"""One gateway per SQLite file: what a node finds claimed at its start is then its own, from before it ended."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.store import StoreUnusable
+
+
+@contextmanager
+def sole_owner(database: Path) -> Iterator[None]:
+    """Within the block no other gateway works on this file; raises StoreUnusable when one does.
+
+    The lock is on a file of its own beside it: opening and closing the database itself would drop SQLite's locks. It
+    ends with the process, however that ends; the file stays.
+    """
+    path = database.with_name(database.name + ".lock")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnusable(f"{path} cannot be created: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreUnusable(f"another gateway works on {database}: one at a time, or use PostgreSQL") from error
+        yield
+    finally:
+        os.close(descriptor)

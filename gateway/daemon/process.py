@@ -1,0 +1,154 @@
+"""The process around the gateway: signals, supervisor, exit status. Signals are handled here and nowhere else.
+
+SIGTERM and SIGINT drain; a second one breaks everything off, and what has not ended two seconds later is cut. SIGHUP
+reads the configuration again: an unusable one changes nothing and is logged as an error.
+
+Diagnostics: events `drain_began`, `daemon_stopped`, `configuration_reloaded` (info), `configuration_doubtful`
+(warning), `configuration_unusable`, `daemon_failed` (error), `watchdog_unfed` (warning).
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+
+import structlog
+import uvloop
+
+from gateway.config import Config, ConfigError, load
+from gateway.daemon.gateway import Daemon
+from gateway.daemon.systemd import Notifier
+from gateway.errors import GatewayError
+from gateway.log import register_secrets, set_up_logging
+from gateway.store import StoreUnavailable, StoreUnusable
+
+_log = structlog.get_logger(__name__)
+
+STOPPED, FAILED, STORE_OR_NETWORK = 0, 1, 4
+
+_CUT_AFTER_S = 2.0
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def run(path: Path, overrides: Mapping[str, str] = _NOTHING) -> int:
+    """Run the gateway until it is told to stop; return the exit status.
+
+    Raises ConfigError, or another GatewayError that says why it could not start, before anything was accepted.
+    """
+    config = load(path, overrides)
+    _set_up(config)
+    process = _Process(config, overrides)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(process.run())
+
+
+def _set_up(config: Config) -> None:
+    register_secrets(config.secrets)
+    set_up_logging(form=config.log.format, level=config.log.level)
+    for doubt in config.warnings:
+        _log.warning("configuration_doubtful", problem=str(doubt))
+
+
+class _Process:
+    def __init__(self, config: Config, overrides: Mapping[str, str]) -> None:
+        self._config = config
+        self._overrides = overrides
+        self._daemon = Daemon(config)
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._main: asyncio.Task[None] | None = None
+        self._is_cut = False
+
+    async def run(self) -> int:
+        self._take_signals()
+        await self._daemon.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                helpers = [group.create_task(self._reload_when_asked(), name="reload")]
+                if self._notifier.watchdog_s is not None:
+                    helpers.append(group.create_task(self._feed_watchdog(self._notifier.watchdog_s), name="watchdog"))
+                self._main = group.create_task(self._daemon.run(self._stop), name="gateway")
+                self._announce()
+                await asyncio.wait({self._main})
+                for helper in helpers:
+                    helper.cancel()
+        except ExceptionGroup as errors:
+            _log.error("daemon_failed", exc_info=errors)
+            return STORE_OR_NETWORK if errors.subgroup(StoreUnusable) else FAILED
+        _log.info("daemon_stopped", is_cut=self._is_cut)
+        return FAILED if self._is_cut else STOPPED
+
+    def _announce(self) -> None:
+        line = f"ready {self._daemon.addresses}"
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+        self._notifier.ready(line)
+
+    # --- signals -------------------------------------------------------------------------------------------------
+
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_or_cut, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+
+    def _stop_or_cut(self, number: signal.Signals) -> None:
+        if not self._stop.is_set():
+            _log.info("drain_began", signal=number.name)
+            self._notifier.stopping()
+            self._stop.set()
+            return
+        _log.warning("drain_cut", signal=number.name)
+        self._is_cut = True
+        if self._main is not None:
+            self._main.cancel()  # what was under way is recorded
+        asyncio.get_running_loop().call_later(_CUT_AFTER_S, os._exit, FAILED)
+
+    # --- reload --------------------------------------------------------------------------------------------------
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            self._notifier.reloading(asyncio.get_running_loop().time())
+            await self._reload_once()
+            self._notifier.ready(f"ready {self._daemon.addresses}")
+
+    async def _reload_once(self) -> None:
+        try:
+            config = await asyncio.to_thread(load, self._config.path, self._overrides)
+            register_secrets(config.secrets)
+            await self._daemon.reload(config)
+        except ConfigError as error:
+            for problem in error.problems:
+                _log.error("configuration_unusable", problem=str(problem))
+        except GatewayError as error:
+            _log.error("configuration_unusable", problem=str(error))
+        else:
+            _set_up(config)
+            self._config = config
+            _log.info("configuration_reloaded", accounts=len(config.accounts), providers=len(config.providers))
+
+    # --- watchdog ------------------------------------------------------------------------------------------------
+
+    async def _feed_watchdog(self, interval_s: float) -> None:
+        """The supervisor gets its sign of life as long as the loop turns and the store answers.
+
+        A prompt "not now" of the store is an answer: starting again would not bring it back, and clients would no
+        longer hear 451. No answer in time is none.
+        """
+        while True:
+            try:
+                with suppress(StoreUnavailable):
+                    async with asyncio.timeout(interval_s / 3):
+                        await self._daemon.ping()
+                self._notifier.alive()
+            except TimeoutError:
+                _log.warning("watchdog_unfed", interval_s=interval_s)
+            await asyncio.sleep(interval_s / 3)

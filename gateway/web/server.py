@@ -1,0 +1,110 @@
+"""The HTTP listener: uvicorn inside our own loop, without its signal handlers; the socket is bound before `ready`."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Annotated
+
+import uvicorn
+from pydantic import AfterValidator, Field
+from starlette.types import ASGIApp
+
+from gateway.errors import GatewayError
+from gateway.settings import Settings
+
+
+def _check_listen(value: str) -> str:
+    split_listen(value)
+    return value
+
+
+def split_listen(value: str) -> tuple[str, int]:
+    """Return host (without brackets) and port of "HOST:PORT"; ValueError when it is not one."""
+    host, separator, port = value.rpartition(":")
+    if not separator or not host.strip("[]") or not port.isdecimal() or int(port) > 65535:
+        raise ValueError('must be "HOST:PORT", as in "127.0.0.1:8025" or "[::1]:8025"')
+    return host.strip("[]"), int(port)
+
+
+class HttpSettings(Settings):
+    """Where health and metrics are asked for."""
+
+    listen: Annotated[str, AfterValidator(_check_listen)] | None = Field(
+        default=None, description='"HOST:PORT" for /livez, /readyz and /metrics; absent: no HTTP. Port 0: a free one.'
+    )
+    public_url: str | None = Field(
+        default=None, description="What carriers call back; for the callbacks of a later version."
+    )
+
+
+class HttpUnavailable(GatewayError):
+    """The HTTP address cannot be listened on."""
+
+
+class HttpServer:
+    """One HTTP listener: `bind`, then `serve` until `stop`."""
+
+    _LONGEST_STOP_S = 2
+
+    def __init__(self, app: ASGIApp, *, listen: str) -> None:
+        self._host, self._port = split_listen(listen)
+        self._socket: socket.socket | None = None
+        self._server = _QuietServer(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=self._LONGEST_STOP_S,
+                timeout_keep_alive=15,
+                limit_concurrency=64,
+                h11_max_incomplete_event_size=16_384,
+                ws="none",
+            )
+        )
+
+    async def bind(self) -> tuple[str, int]:
+        """Bind the address and return it, with the port that was found for port 0. Raises HttpUnavailable."""
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            family, kind, protocol, _, address = found[0]
+            self._socket = socket.socket(family, kind, protocol)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(address)
+            self._socket.listen(128)
+        except OSError as error:
+            self.close()
+            raise HttpUnavailable(f"cannot listen on {self._host}:{self._port}: {error.strerror}") from error
+        host, port = self._socket.getsockname()[:2]
+        return str(host), int(port)
+
+    async def serve(self) -> None:
+        """Answer until `stop`. Cancelled, it closes its socket."""
+        if self._socket is None:
+            raise HttpUnavailable("serve comes after bind")
+        try:
+            await self._server.serve(sockets=[self._socket])
+        finally:
+            for server in getattr(self._server, "servers", ()):
+                server.close()
+            self.close()
+
+    def stop(self) -> None:
+        """Accept nothing more; `serve` returns within two seconds."""
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        """The address is free again."""
+        if self._socket is not None:
+            self._socket.close()
+
+
+class _QuietServer(uvicorn.Server):
+    """Leaves the signals to the daemon."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,143 @@
+"""The process: signals, supervisor, exit statuses."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.examples.client import submit
+from gateway.config import Config
+from gateway.lifecycle import SmsState
+from gateway.sandbox import Sandbox
+from gateway.store import Store, tables
+from tests.daemon.test_daemon import RECIPIENT, SENDER, mail
+from tests.store.samples import rows
+from tests.support.gateway import GatewayProcess, run_command, serve
+
+pytestmark = pytest.mark.slow
+
+DEADLINE_S = 20.0
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not is_so():  # noqa: ASYNC110 another process: its log is all there is to look at
+            await asyncio.sleep(0.02)
+
+
+async def logged(gateway: GatewayProcess, event: str) -> None:
+    await until(lambda: f'"event": "{event}"' in gateway.read_log())
+
+
+async def states(config: Config) -> list[SmsState]:
+    store = await Store.open(config.store)
+    try:
+        return [row["state"] for row in await rows(store, tables.sms)]
+    finally:
+        await store.close()
+
+
+async def begin_call(gateway: GatewayProcess, sandbox: Sandbox) -> None:
+    """Return when the carrier has a call that it does not answer."""
+    sandbox.misbehave("slow", delay_s=15)
+    await submit(*gateway.smtp, mail("1"), sender=SENDER, recipient=RECIPIENT)
+    await until(lambda: sandbox.calls > 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_told_to_stop_it_ends_with_0(config: Config, number: signal.Signals) -> None:
+    async with serve(config.path) as gateway:
+        gateway.send_signal(number)
+
+        assert await gateway.wait() == 0
+
+    assert '"event": "daemon_stopped"' in gateway.read_log()
+
+
+async def test_a_second_signal_skips_the_grace_and_records_the_call_as_unknown(
+    config: Config, sandbox: Sandbox
+) -> None:
+    async with serve(config.path) as gateway:
+        await begin_call(gateway, sandbox)
+        gateway.send_signal(signal.SIGTERM)
+        await logged(gateway, "drain_began")
+        gateway.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(5):
+            status = await gateway.wait()
+
+    assert status == 1
+    assert await states(config) == [SmsState.UNCERTAIN]
+
+
+async def test_killed_in_a_call_it_starts_again_and_sends_nothing_twice(config: Config, sandbox: Sandbox) -> None:
+    async with serve(config.path) as gateway:
+        await begin_call(gateway, sandbox)
+        await gateway.kill()
+    calls = sandbox.calls
+    async with serve(config.path):
+        pass
+
+    assert await states(config) == [SmsState.UNCERTAIN]
+    assert sandbox.calls == calls
+
+
+async def test_a_reload_of_an_unusable_file_changes_nothing(config: Config, sandbox: Sandbox) -> None:
+    good = config.path.read_text()
+    async with serve(config.path) as gateway:
+        config.path.write_text(good + "\n[nonsense]\n")
+        gateway.send_signal(signal.SIGHUP)
+        await logged(gateway, "configuration_unusable")
+        config.path.write_text(good)
+        gateway.send_signal(signal.SIGHUP)
+        await logged(gateway, "configuration_reloaded")
+        reply = await submit(*gateway.smtp, mail("1"), sender=SENDER, recipient=RECIPIENT)
+        await sandbox.wait_for_messages(1)
+
+    assert reply.startswith("250")
+
+
+async def test_the_supervisor_hears_ready_reloading_alive_and_stopping(config: Config, tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(path)
+        supervisor.settimeout(0)
+        heard: list[str] = []
+
+        async def hear(word: str) -> None:
+            async with asyncio.timeout(DEADLINE_S):
+                while word not in heard:
+                    message = await asyncio.get_running_loop().sock_recv(supervisor, 4096)
+                    heard.extend(message.decode().split("\n"))
+
+        async with serve(config.path, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "3000000"}) as gateway:
+            await hear("READY=1")
+            await hear("WATCHDOG=1")
+            heard.clear()
+            gateway.send_signal(signal.SIGHUP)
+            await hear("RELOADING=1")
+            await hear("READY=1")
+            gateway.send_signal(signal.SIGTERM)
+            await hear("STOPPING=1")
+
+            assert await gateway.wait() == 0
+
+
+async def test_a_configuration_that_cannot_be_used_ends_with_3(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[smpt]\n")
+    finished = await run_command("serve", "--config", str(path))
+
+    assert finished.status == 3
+    assert 'did you mean "smtp"' in finished.stderr
+
+
+async def test_a_missing_store_ends_with_4(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "gateway.db").unlink()
+    finished = await run_command("serve", "--config", str(config.path))
+
+    assert (finished.status, finished.stdout) == (4, "")
+    assert "mail2sms migrate" in finished.stderr
+    assert "Traceback" not in finished.stderr
