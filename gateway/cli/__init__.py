@@ -1,0 +1,82 @@
+"""The command `mail2sms`: one module per command, imported when it is called.
+
+A command is a module of the same name (`-` written `_`) with a function of the same name, and a line in `COMMANDS`.
+Human text goes to stdout, logs and errors to stderr. Exit statuses are those of `gateway.cli.exits`.
+"""
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from gateway.errors import GatewayError
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "demo": "Show the whole way of a mail on loopback, with nothing to configure.",
+        "serve": "Run the gateway until it is told to stop.",
+        "check-config": "Say everything that is wrong with a configuration.",
+        "init": "Write a configuration to start from, and make its store.",
+        "migrate": "Make the store, or bring it to this version.",
+        "inject": "Submit a mail as if it had come by SMTP, and print the reply.",
+        "sandbox": "Run the carrier in a box: it takes SMS and sends nothing.",
+        "version": "Print the version, Python's and the libraries'.",
+    }
+)
+"""Every command and the first line of its help, which can so be shown without importing it."""
+
+
+class _Commands(TyperGroup):
+    """Knows all commands by name and help; the one that is called is imported."""
+
+    def resolve_command(  # type: ignore[override] # the class it names is private to typer
+        self, ctx: typer.Context, args: list[str]
+    ) -> tuple[str | None, TyperCommand | TyperGroup | None, list[str]]:
+        name, known, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name and known else None, rest
+
+
+def _load(name: str) -> TyperCommand | TyperGroup:
+    function = name.replace("-", "_")
+    single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    single.command(name, context_settings=_HELP)(getattr(import_module(f"gateway.cli.{function}"), function))
+    return cast("TyperCommand", get_command(single))
+
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+app = typer.Typer(
+    cls=_Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=_HELP,
+)
+
+
+@app.callback()
+def _mail2sms() -> None:
+    """Mail-to-SMS gateway for the PUSH MSISDN mail protocol."""
+
+
+def _not_yet_loaded() -> None:
+    """Stand for a command until it is called."""
+
+
+for _name, _help in COMMANDS.items():
+    app.command(_name, help=_help)(_not_yet_loaded)
+
+
+def main() -> None:
+    """Run the command line; what the gateway raises becomes text on stderr and an exit status."""
+    try:
+        app(prog_name="mail2sms")
+    except GatewayError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(import_module("gateway.cli.exits").status_of(error))
