@@ -9,49 +9,35 @@ operator. Nothing polls on the hot path: the bell, a claim, the call.
 What is paused is in memory only; rows carry their own `due_at`.
 
 Diagnostics: events `sms_claimed` (info), `provider_paused` (warning), `provider_resumed` (info), `account_held` and
-`account_unknown` (error: someone must act); metrics `mail2sms_provider_call_seconds`, `mail2sms_verdicts_total`.
+`account_unknown` (error: someone must act).
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import assert_never
 
 import structlog
-from prometheus_client import Counter, Histogram
 from pydantic import Field
 
+from gateway.carrier import Carrier
 from gateway.clock import Clock
-from gateway.lifecycle import Hold, NotSent, Refused, Uncertain, Verdict
-from gateway.metrics import REGISTRY
+from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
 from gateway.outcomes import RECORD_S, Attempt, Outcomes, postpone, refuse
 from gateway.policy.accounts import Account, Accounts
 from gateway.policy.routing import choose_provider
-from gateway.policy.window import Go, Refuse, Wait, heed_closed_carrier, recheck
-from gateway.protocol.codes import Code
-from gateway.providers.base import Batch, Batches, Message, Provider, SendOptions
+from gateway.policy.window import Go, Refuse, Wait, recheck
 from gateway.settings import Seconds, Settings
 from gateway.store import Store
 from gateway.store.base import ClaimedSms, Settlement
-from gateway.worker import Bell, Crew, Gate, Stage, call_or, run_to_end
+from gateway.worker import Bell, Crew, Gate, Stage, run_to_end
 
 _log = structlog.get_logger(__name__)
 
-_CALL_SECONDS = Histogram(
-    "mail2sms_provider_call_seconds",
-    "Time of calls to carriers.",
-    ("provider",),
-    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60),
-    registry=REGISTRY,
-)
-_VERDICTS = Counter(
-    "mail2sms_verdicts_total", "Carriers' immediate answers, per SMS.", ("provider", "verdict"), registry=REGISTRY
-)
-
-_MARGIN_S = 5.0
-"""A carrier keeps its own deadline; one that does not is cut off after this much more."""
+_LEASE_MARGIN_S = 5.0
+"""What a lease lasts beyond the longest call and the longest try to record it."""
 
 _UNKNOWN_IN_A_ROW = 5
 _PROBE_AFTER_S = 30.0
@@ -77,20 +63,6 @@ class DispatcherSettings(Settings):
     poll_s: Seconds = Field(
         default=5, description="How often rows are looked for that nobody rang for, such as those of other nodes."
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carrier:
-    """A provider and what its settings say about calling it."""
-
-    provider: Provider
-    timeout_s: float
-    width: int  # most calls at a time
-
-    @property
-    def batch_size(self) -> int:
-        """The most SMS in one call."""
-        return self.provider.batch_size if isinstance(self.provider, Batches) else 1
 
 
 class _Route:
@@ -269,7 +241,7 @@ class Dispatcher:
             account=lane.account,
             provider=route.name,
             now=now,
-            lease_until=now + timedelta(seconds=route.carrier.timeout_s + _MARGIN_S + RECORD_S + _MARGIN_S),
+            lease_until=now + timedelta(seconds=route.carrier.deadline_s + RECORD_S + _LEASE_MARGIN_S),
             limit=limit,
         )
         for sms in claimed:
@@ -314,8 +286,7 @@ class Dispatcher:
         verdicts: Sequence[Verdict] = [Uncertain(raw="the gateway stopped during the call")] * len(ready)
         is_elsewhere_open = False
         try:
-            answers = await self._submit(route, _batch_of(account, ready))
-            verdicts = [_heed_hours(account, verdict, self._clock.now()) for verdict in answers]
+            verdicts = await route.carrier.call(account, ready, self._clock)
             self._learn(lane, route, verdicts)
             is_elsewhere_open = self._choose_route(account) is not None
         finally:
@@ -330,27 +301,6 @@ class Dispatcher:
                 ),
                 name=f"record:{lane.account}",
             )
-
-    async def _submit(self, route: _Route, batch: Batch) -> Sequence[Verdict]:
-        """Return one verdict per message, whatever the provider does: late, too few or an exception is `Uncertain`."""
-        count = len(batch.messages)
-        started = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(route.carrier.timeout_s + _MARGIN_S):
-                verdicts = await call_or(
-                    route.carrier.provider.submit(batch),
-                    lambda: [Uncertain(raw="the gateway failed during the call")] * count,
-                    name=f"submit:{route.name}",
-                )
-        except TimeoutError:
-            verdicts = [Uncertain(raw="no answer in time")] * count
-        if len(verdicts) != count:
-            _log.error("call_failed", call=f"submit:{route.name}", wanted=count, verdicts=len(verdicts))
-            verdicts = [Uncertain(raw="the answer does not fit the batch")] * count
-        _CALL_SECONDS.labels(route.name).observe(self._clock.monotonic() - started)
-        for verdict in verdicts:
-            _VERDICTS.labels(route.name, type(verdict).__name__.lower()).inc()
-        return verdicts
 
     def _learn(self, lane: _Lane, route: _Route, verdicts: Sequence[Verdict]) -> None:
         """Shut or open the carrier's gate and the lane's by what was answered."""
@@ -383,31 +333,3 @@ class Dispatcher:
     async def _close_if_unused(self, route: _Route) -> None:
         if route.is_retired and not route.users:
             await route.carrier.provider.close()
-
-
-def _heed_hours(account: Account, verdict: Verdict, now: datetime) -> Verdict:
-    """Return the verdict, and for a carrier that is closed (code 24) what the account chose for such SMS."""
-    if not (isinstance(verdict, NotSent) and verdict.code is Code.C24_OUTSIDE_HOURS):
-        return verdict
-    match heed_closed_carrier(account, now):  # docs/protocol.md §6.6
-        case Wait(until=until):
-            return replace(verdict, retry_at=until)
-        case Refuse(code=code):
-            return Refused(raw=verdict.raw, code=code)
-        case unexpected:
-            assert_never(unexpected)
-
-
-def _batch_of(account: Account, ready: Sequence[ClaimedSms]) -> Batch:
-    """Return the batch of SMS that the store claimed together because their options are equal."""
-    first = ready[0]
-    return Batch(
-        options=SendOptions(
-            account_key="" if account.keyid is None else account.keyid.get_secret_value(),
-            originator=first.originator,
-            max_parts=first.max_parts,
-            nostop=first.nostop,
-            ucs2=first.ucs2,
-        ),
-        messages=tuple(Message(sms_id=sms.id, msisdn=sms.msisdn, text=sms.text, tracker=sms.tracker) for sms in ready),
-    )

@@ -16,12 +16,13 @@ from typing import Any, Self
 
 import structlog
 
+from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.daemon.building import build_intake, own_hostname, report_rules, text_profiles
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.shortage import DiskWatch
-from gateway.dispatcher import Carrier, Dispatcher
+from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from gateway.intake import Reply
 from gateway.janitor import Janitor

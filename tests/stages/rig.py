@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from gateway.dispatcher import Carrier, Dispatcher, DispatcherSettings
+from gateway.carrier import Carrier
+from gateway.dispatcher import Dispatcher, DispatcherSettings
 from gateway.janitor import Janitor, JanitorSettings
 from gateway.lifecycle import Accepted, ReportEvent, ReportId, SmsEvent, Verdict
 from gateway.outcomes import Outcomes, ReportRules

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 import structlog
 
-from gateway import dispatcher as dispatcher_module
+from gateway import carrier as carrier_module
 from gateway import outcomes
 from gateway.lifecycle import Hold, NotSent, Refused, SmsEvent, SmsState, Uncertain, Verdict
 from gateway.policy.accounts import OnUnknown, OutsideHours
@@ -216,7 +216,7 @@ async def test_an_exception_of_a_provider_proves_nothing(store: WatchedStore, cl
 async def test_a_provider_that_forgets_its_deadline_is_cut_off(
     store: WatchedStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "_MARGIN_S", 0.0)
+    monkeypatch.setattr(carrier_module, "_MARGIN_S", 0.0)
     carrier = FakeCarrier()
     carrier.script.append(Stall())
     rig = Rig(store, clock, carrier, timeout_s=0.01)
