@@ -312,6 +312,7 @@ def test_commercial_sms_outside_hours_are_refused_or_wait(config: Path) -> None:
 # --- the store -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_is_made_or_changed(config: Path, run: Run) -> None:
     mail = write_mail(config)
     without_store = files_beside(config)
@@ -326,6 +327,7 @@ def test_nothing_is_made_or_changed(config: Path, run: Run) -> None:
     assert files_beside(config) == with_store
 
 
+@pytest.mark.slow
 def test_an_id_that_was_used_is_told_with_its_time(config: Path, run: Run) -> None:
     mail = write_mail(config)
     run("migrate", "--config", str(config))
