@@ -138,12 +138,12 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
         report_format=account.report_format,
         commercial=account.commercial,
         fault=admission.fault.code if admission.fault else None,
-        sms=tuple(_sms_row(sms, admission, pen.arrival.at) for sms in admission.sms),
+        sms=_sms_rows(admission, pen.arrival.at),
     )
     acks = (pen.write_ack(ack_to, email_id, AckCode.A0_PROCESSED),) if ack_to else ()
     answers = _early_answers(envoi, admission)
     nots = (pen.write_not(not_to, email_id, answers),) if not_to and answers else ()
-    fault_notes = (admission.fault.reason,) if admission.fault else ()
+    fault_notes = (admission.fault.reason,) if admission.fault and envoi.fault is None else ()  # else noted already
     order = Order(
         mail=_mail_row(pen, reading, allowed, (*notes, *tracker_notes, *admission.notes, *fault_notes)),
         envoi=row,
@@ -196,10 +196,16 @@ def _mail_row(pen: Pen, reading: Reading, allowed: Allowed, notes: tuple[str, ..
     )
 
 
-def _sms_row(sms: QueuedSms | RefusedSms, admission: Admission, now: datetime) -> NewSms:
+def _sms_rows(admission: Admission, now: datetime) -> tuple[NewSms, ...]:
+    """Return the rows. Of one instant, rows are sent in the order of their ids: in that of the mail, therefore."""
+    ids = sorted(SmsId(new_id(now)) for _ in admission.sms)
+    return tuple(_sms_row(sms_id, sms, admission, now) for sms_id, sms in zip(ids, admission.sms, strict=True))
+
+
+def _sms_row(sms_id: SmsId, sms: QueuedSms | RefusedSms, admission: Admission, now: datetime) -> NewSms:
     if isinstance(sms, RefusedSms):
         return NewSms(
-            id=SmsId(new_id(now)),
+            id=sms_id,
             position=sms.position,
             tel=sms.tel,
             state=SmsState.REFUSED,
@@ -208,7 +214,7 @@ def _sms_row(sms: QueuedSms | RefusedSms, admission: Admission, now: datetime) -
             msisdn=sms.msisdn.e164 if sms.msisdn else None,
         )
     return NewSms(
-        id=SmsId(new_id(now)),
+        id=sms_id,
         position=sms.position,
         tel=sms.tel,
         state=SmsState.QUEUED,

@@ -13,6 +13,8 @@ _LINE_BREAK = "Ö"
 _LINE_BREAK_IN_TWO = "O\u0308"  # as some systems write it: the letter, then its dots
 _UNKNOWN = "?"
 _SHOWN_CHANGES = 12
+_UNITS_OF_ONE = 160
+_FEWEST_PARTS_READ = 8  # so that what a text needs is said exactly up to here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,24 +86,44 @@ def prepare_text(submitted: str | None, rules: TextRules) -> Prepared | Unsendab
         text = text.replace(_LINE_BREAK, "\n")  # docs/protocol.md §6.1
         notes.append(f"line breaks made of {_LINE_BREAK}: {breaks}")
     ucs2 = rules.wants_ucs2 and not is_gsm(text)  # docs/protocol.md §6.3
-    if not ucs2:
-        transliteration = transliterate(text)
-        text = transliteration.text
-        notes += _describe_changes(transliteration.changes)
+    text, changes, is_all = _convert(text, ucs2, rules.max_parts)
+    notes += _describe_changes(changes)
     if not text.strip():
         return Unsendable(reason="no text")
     reserve = rules.profile.stop_units if rules.carries_stop else 0  # docs/protocol.md §6.5
     parts = count_parts(text, ucs2, reserve).parts
     if parts > rules.max_parts:  # docs/protocol.md §6.4
+        needed = f"{parts} parts" if is_all else f"at least {parts} parts"
         if not rules.may_cut:
-            return Unsendable(reason=f"the text needs {parts} parts, {rules.max_parts} allowed")
-        notes.append(f"text cut from {parts} parts to {rules.max_parts}")
+            return Unsendable(reason=f"the text needs {needed}, {rules.max_parts} allowed")
+        notes.append(f"text cut from {needed} to {rules.max_parts}")
         text = cut_to_parts(text, rules.max_parts, ucs2, reserve)
         ucs2 = ucs2 and not is_gsm(text)  # what asked for it may just have been cut off
         parts = count_parts(text, ucs2, reserve).parts
     if rules.carries_stop:
         text += rules.profile.stop_mention
     return Prepared(text=text, parts=parts, ucs2=ucs2, notes=tuple(notes))
+
+
+def _convert(text: str, ucs2: bool, max_parts: int) -> tuple[str, tuple[tuple[str, str], ...], bool]:
+    """Return the text as it goes out, what was replaced in it, and whether it is all of it.
+
+    Of a text that is far too long only a beginning is looked at, one that is still too long by more than a part: 500
+    texts of 10,000 characters would take seconds.
+    """
+    beginning = text[: _UNITS_OF_ONE * max(_FEWEST_PARTS_READ, max_parts + 3)]
+    if len(beginning) < len(text):
+        outgoing, changes = _transliterate(beginning, ucs2)
+        if count_parts(outgoing, ucs2).parts > max_parts + 1:
+            return outgoing, changes, False
+    return *_transliterate(text, ucs2), True
+
+
+def _transliterate(text: str, ucs2: bool) -> tuple[str, tuple[tuple[str, str], ...]]:
+    if ucs2:
+        return text, ()
+    transliteration = transliterate(text)
+    return transliteration.text, transliteration.changes
 
 
 def _describe_changes(changes: tuple[tuple[str, str], ...]) -> list[str]:

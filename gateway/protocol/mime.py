@@ -20,7 +20,9 @@ __all__ = ["FILE_NAMES", "Body", "Headers", "Limits", "body_digest", "read_body"
 _DEFAULT_LIMITS = Limits()
 _MESSAGE_ID = re.compile(r"[!-~]{1,250}")
 _ADDRESS = re.compile(r"[!#-'*+\-./0-9=?A-Z^-~]+@[A-Za-z0-9.-]+")
-_PHRASE = re.compile(r'(?:[^<>@,;:()"\\]|"(?:[^"\\@]|\\[^@])*")*')  # each character has one way to match: linear
+_COMMENT = r'\([^()<>@,;:"\\]*\)'
+_PHRASE = re.compile(rf'(?:[^<>@,;:()"\\]|"(?:[^"\\@]|\\[^@])*"|{_COMMENT})*')  # one way to match: linear
+_COMMENTED = re.compile(rf"([^\s()]+)[ \t]*{_COMMENT}")  # `root@host (Cron Daemon)`
 _ENVOI = re.compile(r"<envoi[\s/>]", re.IGNORECASE | re.ASCII)
 _FORWARDED = "message/rfc822"
 _ADVICE = "send the mail as plain text"
@@ -132,8 +134,10 @@ def _read_from(values: list[str]) -> tuple[str | None, str | None]:
         return None, "more than one From header"
     value = values[0]
     phrase, bracket, rest = value.partition("<")
-    address = rest[:-1] if bracket else value
-    if bracket and not (rest.endswith(">") and _PHRASE.fullmatch(phrase)):
+    commented = _COMMENTED.fullmatch(value)
+    address = rest[:-1] if bracket else commented[1] if commented else value
+    is_plain = _PHRASE.fullmatch(phrase) is not None or phrase.strip(" \t\"'").lower() == address.lower()
+    if bracket and not (rest.endswith(">") and is_plain):
         return None, "the From header is neither an address nor a name with one address in brackets"
     if not _ADDRESS.fullmatch(address):
         return None, "the From header holds no address, or more than one, or one in an unusual form"
@@ -180,7 +184,10 @@ def _read_text(parts: list[Part], reader: PartReader) -> tuple[Part, Decoded]:
     if not found:
         types = {part.content_type for part in parts}
         obstacle = next((reason for content_type, reason in _OBSTACLES if content_type in types), None)
-        raise Unreadable(obstacle or ("there is no <envoi> in the text" if texts else f"no text part: {_ADVICE}"))
+        if texts:
+            raise Unreadable(obstacle or "there is no <envoi> in the text")
+        fault = "the only text is an attached file" if "text/plain" in types else "no text part"
+        raise Unreadable(obstacle or f"{fault}: {_ADVICE}")
     if len(parts) > 1:
         reader.tolerate("the mail has other parts than its text and the CSV files", "ignored")
     return found[0]

@@ -6,7 +6,7 @@ for mails of a few hundred kilobytes made for it. Its header functions read what
 
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.errors import MessageError
 from email.header import decode_header
@@ -23,6 +23,7 @@ _LONGEST_NAME = 255
 _LONGEST_BOUNDARY = 70  # RFC 2046 §5.1.1
 _PROTECTED = frozenset({"multipart/signed", "multipart/encrypted"})
 _VARIANTS = frozenset({"multipart/alternative", "multipart/related"})
+_WORD_END = re.compile(r"[\s;(]")
 _BAD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|\n|\Z)")
 _EMAIL_ERRORS = (MessageError, ValueError, LookupError, TypeError)  # what the header functions are known to raise
 
@@ -111,11 +112,11 @@ class PartReader:
 
     def _split(self, payload: bytes, boundary: str) -> Iterator[bytes]:
         """Yield what stands between the delimiter lines, preamble and epilogue left out."""
-        if not 0 < len(boundary) <= _LONGEST_BOUNDARY:
+        if not (boundary.isascii() and 0 < len(boundary) <= _LONGEST_BOUNDARY):
             raise Unreadable("a multipart without a usable boundary")
         start: int | None = None
         data = b"\n" + payload  # so that every delimiter line follows a line end
-        for begin, end, is_last in _delimiters(data, b"\n--" + boundary.encode("ascii", "surrogateescape")):
+        for begin, end, is_last in _delimiters(data, b"\n--" + boundary.encode("ascii")):
             if start is not None:
                 yield data[start:begin]
                 if is_last:
@@ -147,24 +148,39 @@ def _describe(block: HeaderBlock, payload: bytes) -> tuple[Part, str]:
     disposition, disposition_parameters = _read_parameters(block, "content-disposition")
     if "/" not in content_type.strip("/"):
         content_type = "text/plain"  # RFC 2045 §5.2
-    names = {_file_name(disposition_parameters.get("filename")), _file_name(parameters.get("name"))} - {None}
+    # Both forms of a name, `filename=` and `filename*=`, often stand side by side (RFC 6266, appendix D).
+    given_names = disposition_parameters.get("filename", []) + parameters.get("name", [])
+    names = {known for name in given_names if (known := _file_name(name))}
     if len(names) > 1:
         raise Unreadable("a part goes by two file names")
     part = Part(
         content_type=content_type,
-        charset=parameters.get("charset"),
-        is_flowed=parameters.get("format", "").lower() == "flowed",
-        is_delsp=parameters.get("delsp", "").lower() == "yes",
+        charset=_only(parameters, "charset"),
+        is_flowed=_only(parameters, "format") == "flowed",
+        is_delsp=_only(parameters, "delsp") == "yes",
         is_attachment=disposition == "attachment",
         file_name=names.pop() if names else None,
-        transfer_encoding=(block.value("content-transfer-encoding") or "").partition(";")[0].strip().lower(),
+        transfer_encoding=_first_word(block.value("content-transfer-encoding") or ""),
         payload=payload,
     )
-    return part, parameters.get("boundary", "")
+    return part, next(iter(parameters.get("boundary", ())), "")
 
 
-def _read_parameters(block: HeaderBlock, name: str) -> tuple[str, dict[str, str]]:
-    """Return the value of a structured header, in lower case, and its parameters, RFC 2231 undone."""
+def _first_word(value: str) -> str:
+    """Return the word a structured header begins with, in lower case, without what follows: a comment, say."""
+    return _WORD_END.split(value.strip(), maxsplit=1)[0].lower()
+
+
+def _only(parameters: Mapping[str, list[str]], name: str) -> str | None:
+    """Return a parameter's one value in lower case. Raises `Unreadable` when it has two."""
+    values = {value.lower() for value in parameters.get(name, ())}
+    if len(values) > 1:
+        raise Unreadable(f"the parameter {name} of a Content-Type header is repeated")
+    return values.pop() if values else None
+
+
+def _read_parameters(block: HeaderBlock, name: str) -> tuple[str, dict[str, list[str]]]:
+    """Return the first word of a structured header and its parameters, each with all its values, RFC 2231 undone."""
     value = block.value(name)
     if value is None:
         return "", {}
@@ -172,12 +188,12 @@ def _read_parameters(block: HeaderBlock, name: str) -> tuple[str, dict[str, str]
     message[name] = value
     try:
         (first, _), *others = message.get_params(failobj=[("", "")], header=name)
-        parameters = {key.lower(): _plain(parameter) for key, parameter in others}
+        parameters: dict[str, list[str]] = {}
+        for key, parameter in others:
+            parameters.setdefault(key.lower(), []).append(_plain(parameter))
     except _EMAIL_ERRORS:
         raise Unreadable(f"the {name.title()} header of a part cannot be read") from None
-    if len(parameters) != len(others):
-        raise Unreadable(f"a parameter of a {name.title()} header is repeated")
-    return first.strip().lower(), parameters
+    return _first_word(first), parameters
 
 
 def _plain(parameter: object) -> str:

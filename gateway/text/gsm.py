@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, unique
+from functools import lru_cache
 from itertools import pairwise
 
 BASIC = frozenset(
@@ -201,6 +202,7 @@ def _is_mark(character: str) -> bool:
     return character >= "\u0300" and (character == _JOINER or unicodedata.category(character).startswith("M"))
 
 
+@lru_cache(maxsize=32_768)  # a few MiB at most: more characters than any language writes SMS with
 def _nearest(cluster: str) -> str:
     composed = unicodedata.normalize("NFC", cluster)
     if is_gsm(composed):

@@ -86,6 +86,19 @@ async def test_each_sms_has_its_own_tracker(desk: Desk) -> None:
     assert all(re.fullmatch("[0-9A-Z]{20}", tracker) for tracker in trackers)
 
 
+async def test_sms_are_named_in_the_order_of_the_mail_so_that_they_leave_in_it(desk: Desk) -> None:
+    numbers = {f"num{x}": f"0601{x:06d}" for x in range(1, 21)}
+    await desk.send(num=None, **numbers)
+
+    assert [position for (position,) in desk.rows("SELECT position FROM sms ORDER BY due_at, id")] == [*range(1, 21)]
+
+
+async def test_what_is_wrong_with_all_of_it_is_noted_once(desk: Desk) -> None:
+    await desk.send(num=None)
+
+    assert desk.rows("SELECT notes FROM mail") == [('["there is no number"]',)]
+
+
 async def test_mail_without_from_is_judged_by_its_envelope_sender(desk: Desk) -> None:
     reply = await desk.submit(write_envoi().replace("\n", "\r\n").encode())
 

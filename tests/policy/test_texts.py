@@ -1,5 +1,7 @@
 """docs/protocol.md §6: from the text of a mail to the text of an SMS."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from gateway.policy.texts import (
     narrowest_profile,
     prepare_text,
 )
-from gateway.text.gsm import count_parts, is_gsm
+from gateway.text.gsm import count_parts, cut_to_parts, is_gsm
 
 MENTION = " STOP SMS au 36180"
 ADDED_HERE = TextProfile(max_parts=3, stop_units=len(MENTION), stop_mention=MENTION)
@@ -122,6 +124,34 @@ def test_text_that_may_be_cut_is_cut_to_what_is_allowed(max_parts: int, carries_
 
     assert (len(outcome.text), outcome.parts) == (expected, max_parts)
     assert outcome.notes == (f"text cut from 7 parts to {max_parts}",)
+
+
+@pytest.mark.parametrize("unit", ["é", "x…", "漢", "e\u0301", "€", "e\u0323\u0301\u200b", "\u200b\u200b\u200bx"])
+@pytest.mark.parametrize("max_parts", [1, 6])
+def test_far_too_long_a_text_is_cut_as_if_all_of_it_had_been_looked_at(unit: str, max_parts: int) -> None:
+    text = (unit * 10_000)[:10_000]
+    whole = cut_to_parts(text, max_parts)
+
+    assert prepared(text, max_parts=max_parts, may_cut=True).text == whole
+    assert prepared("\u200b" * 9_000 + "x" * 161, may_cut=True).text == "x" * 160
+
+
+def test_far_too_long_a_text_is_said_to_need_no_less_than_was_counted() -> None:
+    outcome = prepare_text("x" * 10_000, rules())
+
+    assert outcome == Unsendable(reason="the text needs at least 9 parts, 1 allowed")
+
+
+@pytest.mark.slow
+def test_500_texts_as_long_and_as_foreign_as_can_be_take_no_seconds() -> None:
+    texts = [
+        "".join(chr(0x4E00 + (seed * 7919 + index * 31) % 20_000) for index in range(9_500)) for seed in range(500)
+    ]
+    began_at = time.process_time()
+    outcomes = [prepared(text, may_cut=True).text for text in texts]
+
+    assert time.process_time() - began_at < 3  # looked at whole, they take twice that
+    assert outcomes == ["?" * 160] * 500
 
 
 def test_text_cut_down_to_gsm_is_no_longer_ucs2() -> None:
