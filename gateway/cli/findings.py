@@ -11,6 +11,7 @@ from gateway.intake.order import Reading
 from gateway.policy.accounts import Account
 from gateway.protocol.codes import Code
 from gateway.protocol.mime import Headers
+from gateway.protocol.tolerances import Tolerated
 from gateway.store.base import Duplicate, NewSms, Retransmitted
 from gateway.text.gsm import Encoding, count_parts, is_gsm
 
@@ -44,6 +45,15 @@ class Read:
     declared_charset: str | None
     transfer_encoding: str
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """Something that was put up with."""
+
+    name: str
+    sentence: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +124,7 @@ class Findings:
     cause: str | None  # why it is not, for the operator
     sender: Sender
     read: Read | None
-    tolerances: tuple[str, ...]
+    tolerances: tuple[Tolerance, ...]
     email_id: EmailId | None
     fault: Problem | None  # of the whole order
     hours: str | None
@@ -151,7 +161,6 @@ def find(forecast: Forecast, *, envelope_from: str, peer: str, now: datetime, re
     """Return what would become of a mail; `remark` says why the store was not asked."""
     judgement = forecast.judgement
     reading = judgement.reading
-    tolerances = () if reading is None else (*reading.body.notes, *reading.envoi.notes)
     return Findings(
         ok=forecast.sends_all,
         reply=forecast.reply,
@@ -159,11 +168,11 @@ def find(forecast: Forecast, *, envelope_from: str, peer: str, now: datetime, re
         cause=None if isinstance(judgement, Taken) else judgement.cause,
         sender=_sender(judgement, judgement.headers, envelope_from, peer),
         read=None if reading is None else _read(reading),
-        tolerances=tolerances,
+        tolerances=() if reading is None else tuple(map(_put, reading.tolerated)),
         email_id=_email_id(judgement, forecast, remark) if isinstance(judgement, Taken) else None,
         fault=_fault(judgement),
         hours=_hours(judgement.allowed.account, forecast, now) if isinstance(judgement, Taken) else None,
-        notes=_notes(judgement, tolerances),
+        notes=_notes(judgement) if isinstance(judgement, Taken) else (),
         sms=_sms(judgement, forecast, now) if isinstance(judgement, Taken) else (),
         reports=(_report(forecast.ack), _report(forecast.not_)),
     )
@@ -241,11 +250,14 @@ def _local(instant: datetime, account: Account) -> datetime:
     return instant.astimezone(ZoneInfo(account.timezone))
 
 
-def _notes(judgement: Judgement, tolerances: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what is noted beside the tolerances."""
-    if isinstance(judgement, NotTaken):
-        return ()
-    return judgement.written.order.mail.notes[len(tolerances) :]
+def _notes(taken: Taken) -> tuple[str, ...]:
+    """Return what is noted beside the tolerances, which come first."""
+    return taken.written.order.mail.notes[len(taken.reading.tolerated) :]
+
+
+def _put(tolerated: Tolerated) -> Tolerance:
+    tolerance = tolerated.tolerance
+    return Tolerance(name=tolerance.value, sentence=tolerance.sentence, detail=tolerated.detail)
 
 
 def _sms(taken: Taken, forecast: Forecast, now: datetime) -> tuple[Sms, ...]:

@@ -145,7 +145,9 @@ class _Page:
             self._line("character set", f"{read.charset}{declared}")
             self._line("transfer encoding", read.transfer_encoding)
             self._line("files", ", ".join(read.files) or "none")
-            self._list("tolerated", findings.tolerances)
+            for one in findings.tolerances:
+                detail = f" ({one.detail})" if one.detail else ""
+                self._line("tolerated", f"{one.name}{detail}: {one.sentence}")
 
     def _show_order(self, findings: Findings) -> None:
         email_id, fault = findings.email_id, findings.fault

@@ -18,6 +18,7 @@ from gateway.protocol.mime import Body, Headers
 from gateway.protocol.reading import Limits
 from gateway.protocol.report import Ack, Not, ReportKind, SmsAnswer
 from gateway.protocol.report_xml import render_ack, render_not
+from gateway.protocol.tolerances import Tolerated
 from gateway.store.base import NewEnvoi, NewMail, NewReport, NewSms, Order
 
 
@@ -48,6 +49,11 @@ class Reading:
     envoi: Envoi
     mode: Mode
     digest: bytes  # of what follows the headers
+
+    @property
+    def tolerated(self) -> tuple[Tolerated, ...]:
+        """Everything that was put up with."""
+        return self.body.notes + self.envoi.notes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +129,7 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
     ack = pen.find_address("emailAck", envoi.email_ack)
     not_ = pen.find_address("emailNot", envoi.email_not)
     ack_to, not_to = ack.address, not_.address
-    notes = (*reading.body.notes, *envoi.notes, *id_notes, *ack.notes, *not_.notes)
+    notes = (*map(str, reading.tolerated), *id_notes, *ack.notes, *not_.notes)
     if email_id is None:  # docs/protocol.md §7.4
         reports = (pen.write_ack(ack_to, None, AckCode.A2_NO_ID),) if ack_to else ()
         order = Order(mail=_mail_row(pen, reading, allowed, notes), envoi=None, reports=reports)
@@ -143,7 +149,7 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
     acks = (pen.write_ack(ack_to, email_id, AckCode.A0_PROCESSED),) if ack_to else ()
     answers = _early_answers(envoi, admission)
     nots = (pen.write_not(not_to, email_id, answers),) if not_to and answers else ()
-    fault_notes = (admission.fault.reason,) if admission.fault and envoi.fault is None else ()  # else noted already
+    fault_notes = (admission.fault.reason,) if admission.fault else ()
     order = Order(
         mail=_mail_row(pen, reading, allowed, (*notes, *tracker_notes, *admission.notes, *fault_notes)),
         envoi=row,

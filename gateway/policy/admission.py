@@ -158,7 +158,7 @@ def _read_options(envoi: Envoi, account: Account, now: datetime, profile: TextPr
 
 def _find_fault(envoi: Envoi, account: Account) -> Fault | None:
     if envoi.fault is not None:
-        return Fault(code=envoi.fault, reason="found while reading")
+        return Fault(code=envoi.fault, reason=envoi.fault_reason or "found while reading")
     if not envoi.recipients:
         return Fault(code=Code.C6_NUMBER_MISSING, reason="no number")
     if len(envoi.recipients) > account.max_recipients:  # docs/protocol.md §4.5

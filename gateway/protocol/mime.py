@@ -14,6 +14,7 @@ from gateway.protocol.charsets import Decoded, decode_text, strip_lines, unfold_
 from gateway.protocol.header_block import HeaderBlock, check_octets, find_body, read_header_block
 from gateway.protocol.mime_parts import FILE_NAMES, Part, PartReader
 from gateway.protocol.reading import Limits, Mode, Unreadable
+from gateway.protocol.tolerances import Tolerance, Tolerated
 
 __all__ = ["FILE_NAMES", "Body", "Headers", "Limits", "body_digest", "read_body", "read_headers"]
 
@@ -72,7 +73,7 @@ class Body:
     text: str
     files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # by name, of FILE_NAMES
     charset: str = "utf-8"  # what the text part was read with
-    notes: tuple[str, ...] = ()  # what was tolerated: sentences for the operator, without texts or numbers
+    notes: tuple[Tolerated, ...] = ()
     text_part: TextPart = field(default=TextPart(), compare=False)
 
 
@@ -166,7 +167,7 @@ def _read_files(parts: list[Part], reader: PartReader) -> dict[str, str]:
         if len(data) > reader.limits.csv_bytes:
             raise Unreadable(f"{name} is too large")
         decoded = decode_text(data, part.charset)
-        reader.notes.extend(f"{name}: {note}" for note in decoded.notes)
+        reader.notes += [replace(note, detail=", ".join(filter(None, (name, note.detail)))) for note in decoded.notes]
         files[name] = strip_lines(decoded.text)
     return files
 
@@ -189,7 +190,7 @@ def _read_text(parts: list[Part], reader: PartReader) -> tuple[Part, Decoded]:
         fault = "the only text is an attached file" if "text/plain" in types else "no text part"
         raise Unreadable(obstacle or f"{fault}: {_ADVICE}")
     if len(parts) > 1:
-        reader.tolerate("the mail has other parts than its text and the CSV files", "ignored")
+        reader.tolerate(Tolerance.OTHER_PARTS)
     return found[0]
 
 

@@ -146,7 +146,7 @@ def test_what_was_tolerated_is_listed(config: Path, run: Run) -> None:
     strict = run("lint", mail, "--config", str(config), "--strict")
 
     assert lenient.status == 0
-    assert "  tolerated: there is text around the <envoi>: ignored\n" in lenient.stdout
+    assert "  tolerated: text_around: there is text around the <envoi>: ignored\n" in lenient.stdout
     assert "  transfer encoding: none declared\n" in lenient.stdout
     assert strict.status == 1
     assert strict.stdout.startswith("554 5.6.0 there is text around the <envoi>\n")
