@@ -9,6 +9,7 @@ from gateway.intake.forecast import Forecast, Prospect
 from gateway.intake.judging import Judgement, NotTaken, Taken
 from gateway.intake.order import Reading
 from gateway.policy.accounts import Account
+from gateway.policy.admission import QueuedSms, RefusedSms
 from gateway.protocol.codes import Code
 from gateway.protocol.mime import Headers
 from gateway.protocol.tolerances import Tolerated
@@ -97,6 +98,7 @@ class Sms:
     parts: int
     max_parts: int
     carries_stop: bool  # the STOP mention of commercial SMS takes a part of the room
+    changes: tuple[tuple[str, str], ...]  # each character that was replaced, and what by
     outside_gsm: str  # the characters because of which it is UCS-2
     due_at: datetime | None  # in the account's time zone
     waits: bool  # until due_at: asked for, or outside hours
@@ -261,14 +263,17 @@ def _put(tolerated: Tolerated) -> Tolerance:
 
 
 def _sms(taken: Taken, forecast: Forecast, now: datetime) -> tuple[Sms, ...]:
-    envoi = taken.written.order.envoi
-    if envoi is None:
+    envoi, admission = taken.written.order.envoi, taken.written.admission
+    if envoi is None or admission is None:
         return ()
     account = taken.allowed.account
-    return tuple(_one_sms(sms, account, now, is_first=forecast.causes_sms) for sms in envoi.sms)
+    return tuple(
+        _one_sms(row, decided, account, now, is_first=forecast.causes_sms)
+        for row, decided in zip(envoi.sms, admission.sms, strict=True)
+    )
 
 
-def _one_sms(sms: NewSms, account: Account, now: datetime, *, is_first: bool) -> Sms:
+def _one_sms(sms: NewSms, decided: QueuedSms | RefusedSms, account: Account, now: datetime, *, is_first: bool) -> Sms:
     code = Code.C0_SENT if sms.code is None else sms.code
     size = None if sms.text is None else count_parts(sms.text, ucs2=sms.ucs2)
     encoding = None if size is None else size.encoding
@@ -288,6 +293,7 @@ def _one_sms(sms: NewSms, account: Account, now: datetime, *, is_first: bool) ->
         parts=sms.parts,
         max_parts=sms.max_parts,
         carries_stop=sms.code is None and account.commercial and not sms.nostop,
+        changes=decided.changes if isinstance(decided, QueuedSms) else (),
         outside_gsm="".join(dict.fromkeys(one for one in sms.text or "" if not is_gsm(one))),
         due_at=None if sms.due_at is None else _local(sms.due_at, account),
         waits=sms.due_at is not None and sms.due_at > now,

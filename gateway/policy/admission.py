@@ -38,6 +38,7 @@ class QueuedSms:
     due_at: datetime
     expires_at: datetime
     notes: tuple[str, ...]
+    changes: tuple[tuple[str, str], ...] = ()  # each character that was replaced, and what by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +231,7 @@ def _judge(
         due_at=options.due_at,
         expires_at=options.due_at + timedelta(seconds=account.validity_s),
         notes=prepared.notes,
+        changes=prepared.changes,
     )
 
 

@@ -163,11 +163,13 @@ def test_a_mode_on_the_command_line_goes_before_the_accounts_own(config: Path, r
 def test_characters_that_force_ucs2_or_were_changed_are_shown(config: Path, run: Run) -> None:
     forced = run("lint", write_mail(config, sms="Żółć 👍", ucs2="1"), "--config", str(config))
     changed = run("lint", write_mail(config, sms="Fête ☃"), "--config", str(config))
+    program = run("lint", str(config.with_name("mail.eml")), "--config", str(config), "--json")
 
     assert "  encoding: UCS2 because of Żółć👍, 1 of at most 1 part, 7 of 70 units\n" in forced.stdout
     assert "  changed: transliterated: ê→e\n" in changed.stdout
     assert "☃" in re.findall(r"changed: (.*)", changed.stdout)[1]
     assert "    Fete ?\n" in changed.stdout
+    assert parsed(program)["sms"][0]["changes"] == [["ê", "e"], ["☃", "?"]]
 
 
 def test_a_text_of_several_numbers_is_shown_once(config: Path, run: Run) -> None:
