@@ -170,7 +170,7 @@ def find(forecast: Forecast, *, envelope_from: str, peer: str, now: datetime, re
         cause=None if isinstance(judgement, Taken) else judgement.cause,
         sender=_sender(judgement, judgement.headers, envelope_from, peer),
         read=None if reading is None else _read(reading),
-        tolerances=() if reading is None else tuple(map(_put, reading.tolerated)),
+        tolerances=() if reading is None else tuple(map(_tolerance, reading.tolerated)),
         email_id=_email_id(judgement, forecast, remark) if isinstance(judgement, Taken) else None,
         fault=_fault(judgement),
         hours=_hours(judgement.allowed.account, forecast, now) if isinstance(judgement, Taken) else None,
@@ -257,7 +257,7 @@ def _notes(taken: Taken) -> tuple[str, ...]:
     return taken.written.order.mail.notes[len(taken.reading.tolerated) :]
 
 
-def _put(tolerated: Tolerated) -> Tolerance:
+def _tolerance(tolerated: Tolerated) -> Tolerance:
     tolerance = tolerated.tolerance
     return Tolerance(name=tolerance.value, sentence=tolerance.sentence, detail=tolerated.detail)
 

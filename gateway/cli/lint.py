@@ -46,7 +46,8 @@ def lint(
     """Say what would become of a mail, without sending or storing anything.
 
     Texts and numbers are shown whole. The Not is the one that comes back if the carrier takes every SMS it is handed.
-    The store is looked into, if it is there, for the emailId. Exit status 0 when every SMS would go, 1 when not.
+    The store is looked into, if it is there, for the emailId. Line ends become CRLF. Exit status 0 when every SMS would
+    go, 1 when not.
     """
     client = read_peer(peer)
     mail = read_mail(file)
