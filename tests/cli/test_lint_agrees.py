@@ -111,8 +111,10 @@ async def open_gateway(folder: Path, more: str = "") -> AsyncIterator[Gateway]:
     settings = load(config, environ={})
     await migrate(settings.store)
     store = await Store.open(settings.store)
-    yield Gateway(settings=settings, store=store)
-    await store.close()
+    try:
+        yield Gateway(settings=settings, store=store)
+    finally:
+        await store.close()
 
 
 def submission_of(mail: bytes, settings: Config, sender: str = SENDER) -> Submission:
