@@ -14,7 +14,7 @@ Diagnostics: events `sms_claimed` (info), `provider_paused` (warning), `provider
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import assert_never
@@ -24,12 +24,13 @@ from prometheus_client import Counter, Histogram
 from pydantic import Field
 
 from gateway.clock import Clock
-from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
+from gateway.lifecycle import Hold, NotSent, Refused, Uncertain, Verdict
 from gateway.metrics import REGISTRY
-from gateway.outcomes import Attempt, Outcomes, postpone, refuse
+from gateway.outcomes import RECORD_S, Attempt, Outcomes, postpone, refuse
 from gateway.policy.accounts import Account, Accounts
 from gateway.policy.routing import choose_provider
-from gateway.policy.window import Go, Refuse, Wait, recheck
+from gateway.policy.window import Go, Refuse, Wait, heed_closed_carrier, recheck
+from gateway.protocol.codes import Code
 from gateway.providers.base import Batch, Batches, Message, Provider, SendOptions
 from gateway.settings import Seconds, Settings
 from gateway.store import Store
@@ -268,7 +269,7 @@ class Dispatcher:
             account=lane.account,
             provider=route.name,
             now=now,
-            lease_until=now + timedelta(seconds=2 * (route.carrier.timeout_s + _MARGIN_S)),
+            lease_until=now + timedelta(seconds=route.carrier.timeout_s + _MARGIN_S + RECORD_S + _MARGIN_S),
             limit=limit,
         )
         for sms in claimed:
@@ -313,14 +314,20 @@ class Dispatcher:
         verdicts: Sequence[Verdict] = [Uncertain(raw="the gateway stopped during the call")] * len(ready)
         is_elsewhere_open = False
         try:
-            verdicts = await self._submit(route, _batch_of(account, ready))
+            answers = await self._submit(route, _batch_of(account, ready))
+            verdicts = [_heed_hours(account, verdict, self._clock.now()) for verdict in answers]
             self._learn(lane, route, verdicts)
             is_elsewhere_open = self._choose_route(account) is not None
         finally:
             attempts = [Attempt(sms=sms, verdict=verdict) for sms, verdict in zip(ready, verdicts, strict=True)]
             duration_ms = round((self._clock.monotonic() - started) * 1000)
             await run_to_end(
-                self._outcomes.record(attempts, duration_ms=duration_ms, is_elsewhere_open=is_elsewhere_open),
+                self._outcomes.record(
+                    attempts,
+                    duration_ms=duration_ms,
+                    is_elsewhere_open=is_elsewhere_open,
+                    is_stopping=lambda: self._stage.is_stopping,
+                ),
                 name=f"record:{lane.account}",
             )
 
@@ -376,6 +383,19 @@ class Dispatcher:
     async def _close_if_unused(self, route: _Route) -> None:
         if route.is_retired and not route.users:
             await route.carrier.provider.close()
+
+
+def _heed_hours(account: Account, verdict: Verdict, now: datetime) -> Verdict:
+    """Return the verdict, and for a carrier that is closed (code 24) what the account chose for such SMS."""
+    if not (isinstance(verdict, NotSent) and verdict.code is Code.C24_OUTSIDE_HOURS):
+        return verdict
+    match heed_closed_carrier(account, now):  # docs/protocol.md §6.6
+        case Wait(until=until):
+            return replace(verdict, retry_at=until)
+        case Refuse(code=code):
+            return Refused(raw=verdict.raw, code=code)
+        case unexpected:
+            assert_never(unexpected)
 
 
 def _batch_of(account: Account, ready: Sequence[ClaimedSms]) -> Batch:

@@ -54,8 +54,14 @@ _MOVES = Counter("mail2sms_sms_moves_total", "Moves of SMS after their claim.", 
 _MOST_UNKNOWN_ATTEMPTS = 2
 """`on_unknown = "resend"` sends once more, not for ever: a carrier whose answers are always lost may have sent all."""
 
-_RECORD_PAUSES_S = (0.1, 0.5, 2.0, 5.0)
+_RECORD_PAUSES_S = (0.1, 0.5, 2.0, *[5.0] * 11)
 """Between tries to store what became of a call while the store is away. After the last the lease decides: uncertain."""
+
+_PAUSES_WHEN_STOPPING = 4
+"""So many of them, and no more, while the gateway is told to stop."""
+
+RECORD_S = sum(_RECORD_PAUSES_S)
+"""How long what became of a call waits for the store: a restart of PostgreSQL must not make a known fate an unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,12 +201,17 @@ class Outcomes:
         self._dispatcher_bell = dispatcher_bell
 
     async def record(
-        self, attempts: Sequence[Attempt], *, duration_ms: int, is_elsewhere_open: bool = False
+        self,
+        attempts: Sequence[Attempt],
+        *,
+        duration_ms: int,
+        is_elsewhere_open: bool = False,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> Settled:
         """What became of a call is on disk, and the Not it completes is staged.
 
-        To be called through `run_to_end`. Tries again for some seconds while the store is away; then StoreUnavailable,
-        and the SMS stay `sending` until their lease is over.
+        To be called through `run_to_end`. Tries again for a minute while the store is away, or some seconds once
+        `is_stopping()`; then StoreUnavailable, and the SMS stay `sending` until their lease is over.
         """
         jitter = random.random()  # noqa: S311 spreads a herd, hides nothing
         now = self._clock.now()
@@ -209,10 +220,12 @@ class Outcomes:
             for attempt in attempts
         ]
         subjects = {attempt.sms.id: _of_claimed(attempt.sms) for attempt in attempts}
-        for pause_s in _RECORD_PAUSES_S:
+        for tries, pause_s in enumerate(_RECORD_PAUSES_S):
             try:
                 return await self._settle(settlements, subjects, duration_ms=duration_ms)
             except StoreUnavailable as error:
+                if tries >= _PAUSES_WHEN_STOPPING and is_stopping():
+                    raise
                 _log.warning("outcome_delayed", count=len(settlements), error=str(error), pause_s=pause_s)
                 await asyncio.sleep(pause_s)
         return await self._settle(settlements, subjects, duration_ms=duration_ms)

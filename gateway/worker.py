@@ -12,6 +12,7 @@ Diagnostics: events `stage_paused` (warning, error), `task_failed`, `call_failed
 """
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
@@ -90,6 +91,7 @@ class Crew:
         self._size = 0
 
     async def __aenter__(self) -> Self:
+        self._context = contextvars.copy_context()
         await self._group.__aenter__()
         return self
 
@@ -104,9 +106,12 @@ class Crew:
         return self._size
 
     def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """`work` runs as a task with this name."""
+        """`work` runs as a task with this name, whoever calls.
+
+        It logs as the crew does: what a session has bound (its client, its mail) is not of the SMS that go out by it.
+        """
         self._size += 1
-        self._group.create_task(self._guard(name, work), name=name)
+        self._group.create_task(self._guard(name, work), name=name, context=self._context.copy())
 
     async def _guard(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -196,7 +196,8 @@ class Daemon:
             on_admitted=self._dispatcher.notice,
             on_report=mailer_bell.ring,
         )
-        self._listener = Listener(config.smtp, self._intake, find_shortage=self._choose_shortage())
+        self._find_shortage = self._choose_shortage()
+        self._listener = Listener(config.smtp, self._intake, find_shortage=self._find_shortage)
         self._mailer = Mailer(
             store=self._store,
             settings=config.reports,
@@ -287,6 +288,8 @@ class Daemon:
 
     async def _find_obstacles(self) -> Sequence[str]:
         obstacles = ["draining"] if self._is_draining else []
+        if self._find_shortage() is not None:
+            obstacles.append("the disk of the store has no room for mail")
         try:
             await self.ping()
         except (GatewayError, TimeoutError):

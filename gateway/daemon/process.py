@@ -79,8 +79,7 @@ class _Process:
                 for helper in helpers:
                     helper.cancel()
         except ExceptionGroup as errors:
-            _log.error("daemon_failed", exc_info=errors)
-            return STORE_OR_NETWORK if errors.subgroup(StoreUnusable) else FAILED
+            return _tell_failure(errors)
         _log.info("daemon_stopped", is_cut=self._is_cut)
         return FAILED if self._is_cut else STOPPED
 
@@ -152,3 +151,15 @@ class _Process:
             except TimeoutError:
                 _log.warning("watchdog_unfed", interval_s=interval_s)
             await asyncio.sleep(interval_s / 3)
+
+
+def _tell_failure(errors: BaseExceptionGroup[BaseException]) -> int:
+    """Log why the gateway ends by itself; return the exit status. A store that needs an operator is no bug of ours."""
+    error: BaseException | None = errors.subgroup(StoreUnusable)
+    if error is None:
+        _log.error("daemon_failed", exc_info=errors)
+        return FAILED
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    _log.error("daemon_failed", error=str(error))
+    return STORE_OR_NETWORK

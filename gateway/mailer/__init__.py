@@ -5,25 +5,26 @@ be told. No text of a mail gets into a header: the header block is read back bef
 is not exactly as meant is given up, not sent. A smarthost that is down is left alone for a while, and costs the reports
 nothing but time; SMS do not notice.
 
-Diagnostics: events `report_sent` (info), `report_deferred` (warning), `report_failed` (warning; error when the header
-block was unsafe); metric `mail2sms_reports_total`.
+Diagnostics: events `report_sent` (info), `report_deferred`, `outcome_delayed` (warning), `report_failed` (warning;
+error when the header block was unsafe); metric `mail2sms_reports_total`.
 """
 
+import asyncio
 import random
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 from prometheus_client import Counter
 
 from gateway.clock import Clock
-from gateway.lifecycle import ReportEvent
+from gateway.lifecycle import ReportEvent, ReportId
 from gateway.mailer.mail import UnsafeHeader, render_mail
 from gateway.mailer.smarthost import REASON_LIMIT, ReportSettings, Smarthost, SmarthostError
 from gateway.metrics import REGISTRY
 from gateway.policy.retry import report_delay
-from gateway.store import Store
+from gateway.store import Store, StoreUnavailable
 from gateway.store.base import ClaimedReport, ReportSettlement
 from gateway.worker import Bell, Crew, Gate, Stage
 
@@ -34,6 +35,9 @@ _log = structlog.get_logger(__name__)
 _REPORTS = Counter(
     "mail2sms_reports_total", "Moves of reports after their claim.", ("kind", "event"), registry=REGISTRY
 )
+
+_RECORD_PAUSES_S = (0.1, 0.5, 2.0, *[5.0] * 20)
+"""Between tries to store what the smarthost answered while the store is away; then the lease decides: sent again."""
 
 _GROUP = 8
 """Reports claimed together and sent one after the other: what one crash at worst sends again."""
@@ -141,14 +145,10 @@ class Mailer:
             else:
                 delay = report_delay(attempt=report.attempt, jitter=random.random())  # noqa: S311 a herd, not a secret
                 due_at = min(now + delay, report.expires_at)
-        moved = await self._store.settle_reports(
-            [
-                ReportSettlement(
-                    report_id=report.id, epoch=report.epoch, event=event, due_at=due_at, reason=reason[:REASON_LIMIT]
-                )
-            ],
-            now,
+        settlement = ReportSettlement(
+            report_id=report.id, epoch=report.epoch, event=event, due_at=due_at, reason=reason[:REASON_LIMIT]
         )
+        moved = await self._record(settlement, now)
         _REPORTS.labels(report.kind.value, event.value).inc()
         log = _log.bind(
             report_id=report.id,
@@ -168,3 +168,18 @@ class Mailer:
                 log.error("report_failed", reason=reason)
             case _:
                 log.warning("report_failed", reason=reason)
+
+    async def _record(self, settlement: ReportSettlement, now: datetime) -> tuple[ReportId, ...]:
+        """Return the report if it moved. Tries again while the store is away, for a report may not go twice for that.
+
+        A stop is not kept waiting: what is not stored by then goes again at the next start.
+        """
+        for pause_s in _RECORD_PAUSES_S:
+            try:
+                return await self._store.settle_reports([settlement], now)
+            except StoreUnavailable as error:
+                if self._stage.is_stopping:
+                    raise
+                _log.warning("outcome_delayed", report_id=settlement.report_id, error=str(error), pause_s=pause_s)
+                await asyncio.sleep(pause_s)
+        return await self._store.settle_reports([settlement], now)

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from gateway.lifecycle import Hold
 
 _SPREAD = 0.25
-"""Jitter adds up to this share, so that what failed together does not come back together."""
+_WIDEST_SPREAD = timedelta(minutes=5)
+"""Jitter adds up to this share, and no more than so long, so that what failed together does not come back together."""
 
 MAX_WISH = timedelta(days=1)
 """A provider that asks for more than this is asked again earlier."""
@@ -56,4 +57,4 @@ def report_delay(*, attempt: int, jitter: float) -> timedelta:
 
 
 def _spread(delay: timedelta, jitter: float) -> timedelta:
-    return delay * (1 + _SPREAD * jitter)
+    return delay + min(delay * _SPREAD, _WIDEST_SPREAD) * jitter

@@ -121,6 +121,16 @@ def recheck(account: Account, now: datetime, *, commercial: bool) -> Go | Wait |
     return Refuse(code=Code.C24_OUTSIDE_HOURS)
 
 
+def heed_closed_carrier(account: Account, now: datetime) -> Wait | Refuse:
+    """Return what becomes of an SMS whose carrier answered code 24: the account's choice, as if we had seen it.
+
+    A carrier that is closed while our own hours are open names no opening: then it is asked again from `now` on.
+    """
+    if account.outside_hours is OutsideHours.HOLD:
+        return Wait(until=next_opening(now, rules_of(account)))
+    return Refuse(code=Code.C24_OUTSIDE_HOURS)
+
+
 def _hours_on(day: date, rules: HoursRules) -> Hours:
     return next(hours for hours in reversed(HOURS[rules.profile]) if hours.since <= day)
 

@@ -8,7 +8,7 @@ from functools import cache
 from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -181,8 +181,14 @@ def build_app(carrier: Carrier) -> Starlette:
             Route("/sandbox/messages", messages, methods=["GET", "DELETE"]),
             Route("/sandbox/faults", faults, methods=["GET", "POST", "DELETE"]),
             Route("/", page, methods=["GET"]),
-        ]
+        ],
+        exception_handlers={ClientDisconnect: _stay_silent},
     )
+
+
+def _stay_silent(_request: Request, _error: Exception) -> Response:
+    """Answer a client that is gone: nobody reads it, and it is no error of the sandbox."""
+    return Response(status_code=400)
 
 
 def _overrule(line: isendpro.Line, fault: Fault | None) -> isendpro.Line:

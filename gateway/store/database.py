@@ -30,6 +30,10 @@ from gateway.store.settings import StoreSettings
 
 Transaction = AbstractAsyncContextManager[AsyncConnection]
 
+_MAKE_OR_RESTORE = (
+    "run mail2sms migrate once to create it; if there was one, restore it, for it knows which mails were sent before"
+)
+
 
 class Database(Protocol):
     """Where the rows are: transactions, and the little in which the two databases differ."""
@@ -68,6 +72,10 @@ class SqliteDatabase:
     def __init__(self, settings: StoreSettings, path: Path, *, must_be_wal: bool, read_only: bool = False) -> None:
         self._path = path
         self._inode = _inode(path)
+        if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
+            raise StoreUnusable(f"{path} is not a file that this user can read and write")
+        if must_be_wal and not path.stat().st_size:
+            raise StoreUnusable(f"the store at {path} is an empty file: {_MAKE_OR_RESTORE}")
         self._turn = asyncio.Lock()  # first come, first served; the busy handler of SQLite is not fair
         options = _read_options(path) if read_only else {"mode": "rw"}
         self._writer = _sqlite_engine(settings, path, options, must_be_wal=must_be_wal)
@@ -77,6 +85,7 @@ class SqliteDatabase:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         async with self._turn, self._writer.begin() as connection:
             yield connection
+            self.check_presence()  # else the COMMIT would succeed, in a file that the next start does not find
 
     def read(self) -> Transaction:
         return self._readers.begin()
@@ -122,10 +131,7 @@ def _inode(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise StoreUnusable(
-            f"there is no store at {path}: run mail2sms migrate once to create it; "
-            "if there was one, restore it, for it knows which mails were sent before"
-        ) from error
+        raise StoreUnusable(f"there is no store at {path}: {_MAKE_OR_RESTORE}") from error
     return status.st_dev, status.st_ino
 
 

@@ -73,7 +73,9 @@ async def _revision(connection: AsyncConnection) -> str | None:
         return None
     if "alembic_version" not in names or "email_id" not in names:
         raise StoreUnusable("this database holds something else than a store of this gateway")
-    revision: str = (await connection.execute(sa.text("SELECT version_num FROM alembic_version"))).scalar_one()
+    revision = await connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    if not isinstance(revision, str):
+        raise StoreUnusable("the store does not say its version: restore a backup")
     if revision not in {script.revision for script in _scripts().walk_revisions()}:
         raise StoreUnusable(f"the store was made by a newer version (revision {revision}): install that version")
     return revision

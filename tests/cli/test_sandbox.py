@@ -19,12 +19,17 @@ async def test_sandbox_serves_until_it_is_told_to_stop(number: signal.Signals) -
         cwd=Path(__file__).parents[2],
     )
     assert process.stdout is not None
-    async with asyncio.timeout(30):
-        ready = (await process.stdout.readline()).decode()
-        async with httpx.AsyncClient(trust_env=False) as client:
-            messages = await client.get(ready.strip().removeprefix("ready http=") + "/sandbox/messages")
-        process.send_signal(number)
-        status = await process.wait()
+    try:
+        async with asyncio.timeout(30):
+            ready = (await process.stdout.readline()).decode()
+            async with httpx.AsyncClient(trust_env=False) as client:
+                messages = await client.get(ready.strip().removeprefix("ready http=") + "/sandbox/messages")
+            process.send_signal(number)
+            status = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
     assert ready.startswith("ready http=http://127.0.0.1:")
     assert messages.status_code == 200

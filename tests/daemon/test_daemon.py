@@ -14,11 +14,12 @@ from gateway.config import Config, load
 from gateway.daemon import Daemon
 from gateway.daemon import gateway as gateway_module
 from gateway.daemon.ownership import sole_owner
+from gateway.daemon.shortage import DiskWatch
 from gateway.lifecycle import SmsState
 from gateway.sandbox import Sandbox
 from gateway.smtp.listener import ListenError
 from gateway.smtp.mailbox import Mailbox
-from gateway.store import Store, StoreUnusable, tables
+from gateway.store import Store, StoreUnavailable, StoreUnusable, tables
 from gateway.web.server import HttpServer, HttpUnavailable, split_listen
 from tests.store.samples import rows
 
@@ -72,14 +73,47 @@ async def test_health_says_alive_ready_and_what_waits(config: Config) -> None:
 
 
 @pytest.mark.slow
-async def test_without_its_store_it_is_alive_and_not_ready(config: Config, tmp_path: Path) -> None:
+async def test_without_an_answer_of_its_store_it_is_alive_and_not_ready(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stay_away() -> None:
+        raise StoreUnavailable("the store is gone, locked or busy")
+
     async with Daemon(config) as daemon, httpx.AsyncClient(base_url=url(daemon)) as client:
-        (tmp_path / "gateway.db").rename(tmp_path / "elsewhere.db")
+        monkeypatch.setattr(daemon.store, "ping", stay_away)
         live, ready = [await client.get(path) for path in ("/livez", "/readyz")]
-        (tmp_path / "elsewhere.db").rename(tmp_path / "gateway.db")
 
     assert (live.status_code, ready.status_code) == (200, 503)
     assert ready.text == "the store does not answer\n"
+
+
+@pytest.mark.slow
+async def test_without_room_on_the_disk_it_takes_no_mail_and_says_that_it_is_not_ready(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DiskWatch, "_free_bytes", lambda _self: 0)
+    async with Daemon(config) as daemon, httpx.AsyncClient(base_url=url(daemon)) as client:
+        reply, ready = await send(daemon, mail("1")), await client.get("/readyz")
+
+    assert reply.startswith("452 4.3.1")
+    assert (ready.status_code, ready.text) == (503, "the disk of the store has no room for mail\n")
+
+
+@pytest.mark.slow
+async def test_a_store_that_vanishes_takes_no_mail_and_ends_the_gateway(config: Config, tmp_path: Path) -> None:
+    taken = []
+
+    async def lose_the_store() -> None:
+        async with Daemon(config) as daemon:
+            (tmp_path / "gateway.db").unlink()
+            taken.append(await send(daemon, mail("1")))
+            await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await lose_the_store()
+
+    assert [reply for reply in taken if not reply.startswith("451 4.3.0")] == []
+    assert caught.value.subgroup(StoreUnusable) is not None
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
 """The process: signals, supervisor, exit statuses."""
 
 import asyncio
+import contextlib
 import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import aiosmtplib
 import pytest
 
 from gateway.cli.examples.client import submit
@@ -141,3 +143,16 @@ async def test_a_missing_store_ends_with_4(config: Config, tmp_path: Path) -> No
     assert (finished.status, finished.stdout) == (4, "")
     assert "mail2sms migrate" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+async def test_a_store_that_vanishes_ends_it_with_4_and_a_sentence(config: Config, tmp_path: Path) -> None:
+    async with serve(config.path) as gateway:
+        (tmp_path / "gateway.db").unlink()
+        with contextlib.suppress(OSError, aiosmtplib.SMTPException):  # it may end before the mail is answered
+            await submit(*gateway.smtp, mail("1"), sender=SENDER, recipient=RECIPIENT)
+
+        assert await gateway.wait() == 4
+
+    assert "there is no store at" in gateway.read_log()
+    assert "daemon_failed" in gateway.read_log()
+    assert '"event": "envoi_admitted"' not in gateway.read_log()

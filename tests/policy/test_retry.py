@@ -52,6 +52,12 @@ def test_provider_is_not_asked_before_the_time_it_named(hold: Hold, attempt: int
     assert delay >= max(wish, plain(hold, attempt))
 
 
+def test_jitter_after_a_long_wish_is_minutes_not_hours() -> None:
+    delay = sms_delay(Hold.SMS, attempt=1, jitter=0.999, now=NOW, retry_at=NOW + timedelta(hours=12))
+
+    assert timedelta(hours=12) <= delay <= timedelta(hours=12, minutes=5)
+
+
 def test_wish_beyond_the_cap_is_cut() -> None:
     far = NOW + timedelta(days=3650)
 

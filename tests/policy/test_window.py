@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from gateway.policy.accounts import Account, HoursProfile, OutsideHours
 from gateway.policy.public_holidays import SUBDIVISIONS, public_holidays
-from gateway.policy.window import HOURS, Go, HoursRules, Refuse, Wait, is_open, next_opening, recheck, rules_of
+from gateway.policy.window import (
+    HOURS,
+    Go,
+    HoursRules,
+    Refuse,
+    Wait,
+    heed_closed_carrier,
+    is_open,
+    next_opening,
+    recheck,
+    rules_of,
+)
 from gateway.protocol.codes import Code
 from tests.support.accounts import make_account
 
@@ -159,6 +170,21 @@ def test_recheck_waits_for_the_opening_when_the_account_says_hold() -> None:
     holding = account(outside_hours=OutsideHours.HOLD)
 
     assert recheck(holding, paris("2026-03-04 20:00"), commercial=True) == Wait(until=paris("2026-03-05 08:00"))
+
+
+def test_a_closed_carrier_is_final_unless_the_account_says_hold() -> None:
+    assert heed_closed_carrier(account(), paris("2026-03-04 12:00")) == Refuse(code=Code.C24_OUTSIDE_HOURS)
+
+
+@pytest.mark.parametrize(
+    ("at", "until"),
+    [("2026-03-04 20:00", "2026-03-05 08:00"), ("2026-03-04 12:00", "2026-03-04 12:00")],
+    ids=["closed here too", "open here"],
+)
+def test_a_closed_carrier_is_asked_again_at_our_own_next_opening(at: str, until: str) -> None:
+    holding = account(outside_hours=OutsideHours.HOLD)
+
+    assert heed_closed_carrier(holding, paris(at)) == Wait(until=paris(until))
 
 
 def test_rules_are_those_of_the_account() -> None:

@@ -27,6 +27,20 @@ async def test_stop_does_not_wait_for_a_slow_answer() -> None:
     assert call.result() is None
 
 
+async def test_a_client_that_dies_in_the_middle_of_its_call_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with Sandbox() as sandbox:
+        _reader, writer = await asyncio.open_connection("127.0.0.1", int(sandbox.url.rpartition(":")[2]))
+        writer.write(b"POST /cgi-bin/sms HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        async with httpx.AsyncClient(base_url=sandbox.url, timeout=DEADLINE_S, trust_env=False) as client:
+            await client.get("/sandbox/messages")  # by now the call is being read
+            writer.transport.abort()
+            await client.get("/sandbox/messages")
+
+    assert caplog.records == []
+    assert sandbox.calls == 0
+
+
 async def test_signal_handlers_stay_those_of_the_process() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     async with Sandbox():

@@ -81,6 +81,8 @@ class WatchedStore(Store):
         return settled
 
     async def settle_reports(self, settlements: Sequence[ReportSettlement], now: datetime) -> tuple[ReportId, ...]:
+        if self.settle_errors:
+            raise self.settle_errors.popleft()
         moved = await super().settle_reports(settlements, now)
         self.report_events += [one.event for one in settlements if one.report_id in moved]
         await self._tell()

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from gateway import dispatcher as dispatcher_module
+from gateway import outcomes
 from gateway.lifecycle import Hold, NotSent, Refused, SmsEvent, SmsState, Uncertain, Verdict
 from gateway.policy.accounts import OnUnknown, OutsideHours
 from gateway.protocol.codes import Code
@@ -16,7 +17,7 @@ from gateway.providers.base import Batch
 from gateway.store import StoreUnavailable, tables
 from gateway.store.base import ClaimedSms
 from tests.stages.rig import Answer, FakeCarrier, Rig, Stall, WatchedStore, accept, always
-from tests.store.samples import new_sms, rows
+from tests.store.samples import new_order, new_report, new_sms, rows
 from tests.support.accounts import make_account
 from tests.support.clock import START, ManualClock
 
@@ -459,6 +460,34 @@ async def test_sms_of_an_account_no_longer_configured_wait_and_are_told_of_once(
 # --- looked at again -------------------------------------------------------------------------------------------------
 
 
+async def test_a_closed_carrier_is_final_with_code_24(store: WatchedStore, clock: ManualClock) -> None:
+    sms, carrier = new_sms(), FakeCarrier()
+    carrier.script.append(not_sent(code=Code.C24_OUTSIDE_HOURS))
+    rig = Rig(store, clock, carrier)
+    async with rig.running():
+        await rig.submit(sms)
+        await store.wait_for_moves(1)
+    row = await store.sms(sms)
+
+    assert (row["state"], row["code"]) == (SmsState.REFUSED, 24)
+
+
+async def test_a_closed_carrier_is_asked_again_at_the_next_opening_when_the_account_says_hold(
+    store: WatchedStore,
+) -> None:
+    sms, carrier = new_sms(), FakeCarrier()
+    carrier.script.append(not_sent(code=Code.C24_OUTSIDE_HOURS))
+    rig = Rig(store, ManualClock(NIGHT), carrier, accounts=[make_account(outside_hours=OutsideHours.HOLD)])
+    async with rig.running():
+        await rig.submit(sms)
+        await store.wait_for_moves(1)
+    row = await store.sms(sms)
+    opening = datetime.fromisoformat("2026-03-05T08:00:00+01:00")
+
+    assert row["state"] is SmsState.QUEUED
+    assert opening <= row["due_at"] <= opening + timedelta(minutes=5)
+
+
 async def test_at_night_a_commercial_sms_is_refused_uncalled(store: WatchedStore) -> None:
     sms, carrier = new_sms(due_at=NIGHT, expires_at=NIGHT + timedelta(days=1)), FakeCarrier()
     rig = Rig(store, ManualClock(NIGHT), carrier, accounts=[make_account(commercial=True)])
@@ -520,6 +549,45 @@ async def test_a_call_that_is_broken_off_is_recorded_as_unknown(store: WatchedSt
     assert (await store.sms(sms))["state"] is SmsState.UNCERTAIN
 
 
+@pytest.fixture
+def _hasty_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing wait between the tries to store an outcome."""
+    monkeypatch.setattr(outcomes, "_RECORD_PAUSES_S", [0.0] * len(outcomes._RECORD_PAUSES_S))
+
+
+async def lose_the_store(rig: Rig, *, failures: int, is_stopping: bool) -> None:
+    """Have a call answered while the store fails so many times."""
+    (carrier,), stall = rig.carriers.values(), Stall()
+    carrier.script.append(stall)
+    async with rig.running():
+        await rig.submit(new_sms())
+        await carrier.wait_for_calls(1)
+        rig.store.settle_errors.extend(StoreUnavailable("the store is gone") for _ in range(failures))
+        if is_stopping:
+            rig.dispatcher.stop()
+        stall.go_on.set()
+        if not is_stopping:
+            await rig.store.wait_for_moves(1)
+
+
+@pytest.mark.usefixtures("_hasty_outcomes")
+@pytest.mark.parametrize(("failures", "is_stopping"), [(10, False), (4, True)])
+async def test_what_a_carrier_answered_waits_for_the_store(
+    store: WatchedStore, clock: ManualClock, failures: int, is_stopping: bool
+) -> None:
+    await lose_the_store(Rig(store, clock, FakeCarrier()), failures=failures, is_stopping=is_stopping)
+
+    assert store.events == [SmsEvent.TAKEN]
+
+
+@pytest.mark.usefixtures("_hasty_outcomes")
+async def test_what_a_carrier_answered_does_not_keep_a_stop_waiting(store: WatchedStore, clock: ManualClock) -> None:
+    await lose_the_store(Rig(store, clock, FakeCarrier()), failures=10, is_stopping=True)
+
+    assert len(store.settle_errors) == 5
+    assert store.events == []
+
+
 async def test_what_was_claimed_while_stopping_goes_back_uncounted(store: WatchedStore, clock: ManualClock) -> None:
     sms, carrier = new_sms(), FakeCarrier()
     rig = Rig(store, clock, carrier)
@@ -554,9 +622,7 @@ async def test_what_a_dead_process_was_sending_is_unknown_at_once_and_not_sent(
     assert ((await store.sms(sms))["state"], carrier.batches) == (SmsState.UNCERTAIN, [])
 
 
-async def test_a_report_that_a_dead_process_was_sending_is_due_at_once(
-    store: WatchedStore, clock: ManualClock
-) -> None:
+async def test_a_report_that_a_dead_process_was_sending_is_due_at_once(store: WatchedStore, clock: ManualClock) -> None:
     rig, report = Rig(store, clock, FakeCarrier()), new_report()
     await store.admit(new_order(reports=[report]))
     await store.claim_reports(now=START, lease_until=START + timedelta(minutes=5), limit=1)

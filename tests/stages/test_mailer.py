@@ -20,7 +20,7 @@ from gateway.protocol.codes import AckCode
 from gateway.protocol.report import Ack, ReportKind
 from gateway.protocol.report_xml import render_ack
 from gateway.smtp.mailbox import Mailbox, Step
-from gateway.store import tables
+from gateway.store import StoreUnavailable, tables
 from gateway.store.base import ClaimedReport, NewReport
 from gateway.worker import Bell
 from tests.stages.rig import WatchedStore
@@ -432,6 +432,19 @@ async def test_a_report_that_a_dead_process_was_sending_goes_again(
         await store.wait_for_report_moves(1)
 
     assert (await post.report(report))[0] is ReportState.SENT
+
+
+async def test_a_report_does_not_go_twice_because_the_store_was_away(
+    store: WatchedStore, clock: ManualClock, mailbox: Mailbox
+) -> None:
+    post, reports = post_to(store, clock, mailbox), [new_report(), new_report()]
+    store.settle_errors.append(StoreUnavailable("the store is locked by somebody else"))
+    async with at_work(post):
+        await post.stage(*reports)
+        await store.wait_for_report_moves(2)
+
+    assert store.report_events == [ReportEvent.TAKEN, ReportEvent.TAKEN]
+    assert len(mailbox.mails) == 2
 
 
 @pytest.mark.parametrize("value", ["smarthost", "smarthost:", ":25", "smarthost:0", "smarthost:99999", "smarthost:x"])

@@ -146,6 +146,20 @@ async def test_without_a_ring_the_wait_ends_by_itself() -> None:
 # --- crew ------------------------------------------------------------------------------------------------------------
 
 
+async def test_a_task_does_not_log_under_the_name_of_who_started_it() -> None:
+    seen: list[dict[str, object]] = []
+
+    async def work() -> None:
+        seen.append(structlog.contextvars.get_contextvars())
+
+    with structlog.contextvars.bound_contextvars(stage="dispatcher"):
+        async with Crew() as crew:
+            with structlog.contextvars.bound_contextvars(mail_id="of a session"):
+                crew.start("lane", work)
+
+    assert seen == [{"stage": "dispatcher"}]
+
+
 async def test_a_task_that_fails_harms_no_other() -> None:
     done = asyncio.Event()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -171,3 +172,29 @@ async def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
     await (await Store.open(settings)).close()
 
     assert name in {path.name for path in await asyncio.to_thread(lambda: list(tmp_path.iterdir()))}
+
+
+@pytest.mark.parametrize("loss", [Path.unlink, lambda path: path.rename(path.with_name("elsewhere"))])
+async def test_nothing_is_stored_into_a_file_that_is_gone(
+    sqlite_settings: StoreSettings, sqlite_store: Store, loss: Callable[[Path], object]
+) -> None:
+    loss(path_of(sqlite_settings))
+
+    with pytest.raises(StoreUnusable, match="if there was one, restore it"):
+        await sqlite_store.admit(new_order())
+
+
+async def test_a_file_of_nothing_is_not_to_be_migrated_without_a_thought(sqlite_settings: StoreSettings) -> None:
+    os.truncate(path_of(sqlite_settings), 0)
+
+    assert "if there was one, restore it" in await refused(sqlite_settings)
+
+
+async def test_a_store_that_does_not_say_its_version_is_refused(sqlite_settings: StoreSettings) -> None:
+    execute(path_of(sqlite_settings), "DELETE FROM alembic_version")
+
+    assert "does not say its version" in await refused(sqlite_settings)
+
+
+async def test_a_directory_is_no_store(tmp_path: Path) -> None:
+    assert "is not a file" in await refused(StoreSettings(url=f"sqlite:///{tmp_path}"))
