@@ -72,8 +72,9 @@ class SqliteDatabase:
     def __init__(self, settings: StoreSettings, path: Path, *, must_be_wal: bool, read_only: bool = False) -> None:
         self._path = path
         self._inode = _inode(path)
-        if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
-            raise StoreUnusable(f"{path} is not a file that this user can read and write")
+        wanted, verbs = (os.R_OK, "read") if read_only else (os.R_OK | os.W_OK, "read and write")
+        if not path.is_file() or not os.access(path, wanted):
+            raise StoreUnusable(f"{path} is not a file that this user can {verbs}")
         if must_be_wal and not path.stat().st_size:
             raise StoreUnusable(f"the store at {path} is an empty file: {_MAKE_OR_RESTORE}")
         self._turn = asyncio.Lock()  # first come, first served; the busy handler of SQLite is not fair
