@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "check-config": "Say everything that is wrong with a configuration.",
         "init": "Write a configuration to start from, and make its store.",
         "migrate": "Make the store, or bring it to this version.",
+        "lint": "Say what would become of a mail, without sending or storing anything.",
         "inject": "Submit a mail as if it had come by SMTP, and print the reply.",
         "sandbox": "Run the carrier in a box: it takes SMS and sends nothing.",
         "version": "Print the version, Python's and the libraries'.",

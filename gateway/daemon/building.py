@@ -1,4 +1,4 @@
-"""Parts that are built from the configuration in more than one place: for the daemon, and for `mail2sms inject`."""
+"""Parts that are built from the configuration in more than one place: for the daemon, and for commands."""
 
 import socket
 from collections.abc import Callable
@@ -6,10 +6,11 @@ from collections.abc import Callable
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.intake import Intake, IntakeRules
+from gateway.intake.judging import Judge
 from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TEXT_PROFILES, TextProfile
-from gateway.protocol.reading import Limits
+from gateway.protocol.reading import Limits, Mode
 from gateway.store import Store
 
 
@@ -17,19 +18,30 @@ def build_intake(
     config: Config, *, store: Store, clock: Clock, on_admitted: Callable[[str], None], on_report: Callable[[], None]
 ) -> Intake:
     """Return the stage that takes mails, with the accounts, carriers and limits of `config`."""
-    own = {*config.smtp.recipients, config.reports.sender}
     return Intake(
         accounts=Accounts(config.accounts),
         text_profiles=text_profiles(config),
         store=store,
         clock=clock,
-        rules=IntakeRules(
-            reports=report_rules(config),
-            own_addresses=frozenset(address.lower() for address in own),
-            limits=Limits(mail_bytes=config.smtp.max_mail_bytes),
-        ),
+        rules=intake_rules(config),
         on_admitted=on_admitted,
         on_report=on_report,
+    )
+
+
+def build_judge(config: Config, *, mode: Mode | None = None) -> Judge:
+    """Return what decides about mails, the same as in the stage; `mode`, if given, is every account's."""
+    accounts = [account.model_copy(update={"mode": mode}) if mode else account for account in config.accounts]
+    return Judge(accounts=Accounts(accounts), text_profiles=text_profiles(config), rules=intake_rules(config))
+
+
+def intake_rules(config: Config) -> IntakeRules:
+    """Return what holds for every mail."""
+    own = {*config.smtp.recipients, config.reports.sender}
+    return IntakeRules(
+        reports=report_rules(config),
+        own_addresses=frozenset(address.lower() for address in own),
+        limits=Limits(mail_bytes=config.smtp.max_mail_bytes),
     )
 
 

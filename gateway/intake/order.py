@@ -18,6 +18,7 @@ from gateway.protocol.mime import Body, Headers
 from gateway.protocol.reading import Limits
 from gateway.protocol.report import Ack, Not, ReportKind, SmsAnswer
 from gateway.protocol.report_xml import render_ack, render_not
+from gateway.protocol.tolerances import Tolerated
 from gateway.store.base import NewEnvoi, NewMail, NewReport, NewSms, Order
 
 
@@ -49,6 +50,35 @@ class Reading:
     mode: Mode
     digest: bytes  # of what follows the headers
 
+    @property
+    def tolerated(self) -> tuple[Tolerated, ...]:
+        """Everything that was put up with."""
+        return self.body.notes + self.envoi.notes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where a report goes, or why there is none (docs/protocol.md §8.4)."""
+
+    element: str  # of the envoi, where the address stands
+    address: str | None
+    reason: str | None = None  # why not to the address that is there; None without one
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the operator is told of it."""
+        return () if self.reason is None else (f"{self.element} {self.reason}: no report",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """An order, and the decisions in it."""
+
+    order: Order
+    ack_to: Destination
+    not_to: Destination
+    admission: Admission | None  # None: without an emailId nothing is looked at any further
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pen:
@@ -59,14 +89,14 @@ class Pen:
     account: Account
     rules: IntakeRules
 
-    def find_address(self, element: str, text: str | None) -> tuple[str | None, tuple[str, ...]]:
-        """Return where the report may go, and what is to be noted (docs/protocol.md §8.4)."""
+    def find_address(self, element: str, text: str | None) -> Destination:
+        """Return where the report may go (docs/protocol.md §8.4)."""
         if not text:
-            return None, ()
+            return Destination(element=element, address=None)
         verdict = judge_report_address(text, self.account, self.rules.own_addresses)
         if isinstance(verdict, ReportTo):
-            return verdict.address, ()
-        return None, (f"{element} {verdict.reason}: no report",)
+            return Destination(element=element, address=verdict.address)
+        return Destination(element=element, address=None, reason=verdict.reason)
 
     def write_ack(self, recipient: str, email_id: str | None, code: AckCode) -> NewReport:
         """Return the Ack (docs/protocol.md §8.1)."""
@@ -92,16 +122,18 @@ class Pen:
         )
 
 
-def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfile) -> Order:
+def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfile) -> Written:
     """Return everything the mail causes: what is stored in one transaction (docs/protocol.md §7.2)."""
     envoi, account = reading.envoi, allowed.account
     email_id, id_notes = read_email_id(envoi, reading.mode)
-    ack_to, ack_notes = pen.find_address("emailAck", envoi.email_ack)
-    not_to, not_notes = pen.find_address("emailNot", envoi.email_not)
-    notes = (*reading.body.notes, *envoi.notes, *id_notes, *ack_notes, *not_notes)
+    ack = pen.find_address("emailAck", envoi.email_ack)
+    not_ = pen.find_address("emailNot", envoi.email_not)
+    ack_to, not_to = ack.address, not_.address
+    notes = (*map(str, reading.tolerated), *id_notes, *ack.notes, *not_.notes)
     if email_id is None:  # docs/protocol.md §7.4
         reports = (pen.write_ack(ack_to, None, AckCode.A2_NO_ID),) if ack_to else ()
-        return Order(mail=_mail_row(pen, reading, allowed, notes), envoi=None, reports=reports)
+        order = Order(mail=_mail_row(pen, reading, allowed, notes), envoi=None, reports=reports)
+        return Written(order=order, ack_to=ack, not_to=not_, admission=None)
     tracker, tracker_notes = read_tracker(envoi)
     admission = admit(envoi, account, pen.arrival.at, profile)
     row = NewEnvoi(
@@ -117,22 +149,23 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
     acks = (pen.write_ack(ack_to, email_id, AckCode.A0_PROCESSED),) if ack_to else ()
     answers = _early_answers(envoi, admission)
     nots = (pen.write_not(not_to, email_id, answers),) if not_to and answers else ()
-    fault_notes = (admission.fault.reason,) if admission.fault and envoi.fault is None else ()  # else noted already
-    return Order(
+    fault_notes = (admission.fault.reason,) if admission.fault else ()
+    order = Order(
         mail=_mail_row(pen, reading, allowed, (*notes, *tracker_notes, *admission.notes, *fault_notes)),
         envoi=row,
         reports=acks + nots,
         duplicate_reports=(pen.write_ack(ack_to, email_id, AckCode.A1_DUPLICATE),) if ack_to else (),
     )
+    return Written(order=order, ack_to=ack, not_to=not_, admission=admission)
 
 
-def write_wrong_not(pen: Pen, envoi: Envoi, wrong: ProvenButWrong) -> tuple[tuple[NewReport, ...], tuple[str, ...]]:
-    """Return the Not that tells a known client what is wrong, if it may be sent, and what is to be noted (§1.3)."""
-    not_to, notes = pen.find_address("emailNot", envoi.email_not)
-    if not_to is None:
-        return (), notes
+def write_wrong_not(pen: Pen, envoi: Envoi, wrong: ProvenButWrong) -> tuple[tuple[NewReport, ...], Destination]:
+    """Return the Not that tells a known client what is wrong, if it may be sent, and where it goes (§1.3)."""
+    not_to = pen.find_address("emailNot", envoi.email_not)
+    if not_to.address is None:
+        return (), not_to
     email_id, _ = read_email_id(envoi, Mode.LENIENT)
-    return (pen.write_not(not_to, email_id, _one_answer(envoi, wrong.code)),), notes
+    return (pen.write_not(not_to.address, email_id, _one_answer(envoi, wrong.code)),), not_to
 
 
 def _early_answers(envoi: Envoi, admission: Admission) -> tuple[SmsAnswer, ...]:

@@ -38,6 +38,7 @@ class QueuedSms:
     due_at: datetime
     expires_at: datetime
     notes: tuple[str, ...]
+    changes: tuple[tuple[str, str], ...] = ()  # each character that was replaced, and what by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,7 @@ def _read_options(envoi: Envoi, account: Account, now: datetime, profile: TextPr
 
 def _find_fault(envoi: Envoi, account: Account) -> Fault | None:
     if envoi.fault is not None:
-        return Fault(code=envoi.fault, reason="found while reading")
+        return Fault(code=envoi.fault, reason=envoi.fault_reason or "found while reading")
     if not envoi.recipients:
         return Fault(code=Code.C6_NUMBER_MISSING, reason="no number")
     if len(envoi.recipients) > account.max_recipients:  # docs/protocol.md §4.5
@@ -230,6 +231,7 @@ def _judge(
         due_at=options.due_at,
         expires_at=options.due_at + timedelta(seconds=account.validity_s),
         notes=prepared.notes,
+        changes=prepared.changes,
     )
 
 

@@ -69,6 +69,7 @@ class Prepared:
     parts: int
     ucs2: bool
     notes: tuple[str, ...]
+    changes: tuple[tuple[str, str], ...] = ()  # each character that was replaced, and what by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ def prepare_text(submitted: str | None, rules: TextRules) -> Prepared | Unsendab
         parts = count_parts(text, ucs2, reserve).parts
     if rules.carries_stop:
         text += rules.profile.stop_mention
-    return Prepared(text=text, parts=parts, ucs2=ucs2, notes=tuple(notes))
+    return Prepared(text=text, parts=parts, ucs2=ucs2, notes=tuple(notes), changes=changes)
 
 
 def _convert(text: str, ucs2: bool, max_parts: int) -> tuple[str, tuple[tuple[str, str], ...], bool]:

@@ -6,6 +6,8 @@ Decoding never raises and never drops a byte in silence: what was guessed or cou
 import codecs
 from dataclasses import dataclass, replace
 
+from gateway.protocol.tolerances import Tolerance, Tolerated
+
 _UTF_8 = "utf-8"
 _ASCII = "us-ascii"
 _ISO_8859_1 = "iso-8859-1"
@@ -44,7 +46,7 @@ class Decoded:
 
     text: str
     charset: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Tolerated, ...] = ()
 
 
 def decode_text(data: bytes, declared: str | None) -> Decoded:
@@ -54,11 +56,8 @@ def decode_text(data: bytes, declared: str | None) -> Decoded:
     """
     mark, marked = next(((mark, charset) for mark, charset in _MARKS if data.startswith(mark)), (b"", None))
     decoded = _decode(data[len(mark) :], marked, declared)
-    return Decoded(
-        text=_normalise(decoded.text),
-        charset=decoded.charset,
-        notes=decoded.notes + (("NUL characters were removed",) if "\0" in decoded.text else ()),
-    )
+    nul_notes = (Tolerated(tolerance=Tolerance.NUL_REMOVED),) if "\0" in decoded.text else ()
+    return replace(decoded, text=_normalise(decoded.text), notes=decoded.notes + nul_notes)
 
 
 def strip_lines(text: str) -> str:
@@ -96,11 +95,10 @@ def _decode(data: bytes, charset: str | None, declared: str | None) -> Decoded:
     match charset:
         case None:
             decoded: Decoded = _decode_utf_8(data) or _decode_windows_1252(data, _WINDOWS_1252)
-            doubt = "the declared character set is not one that is read" if name else "no character set is declared"
-            return decoded if data.isascii() else _noted(decoded, f"{doubt}; {decoded.charset} was taken")
+            doubt = Tolerance.CHARSET_UNKNOWN if name else Tolerance.CHARSET_MISSING
+            return decoded if data.isascii() else _noted(decoded, doubt, decoded.charset)
         case "utf-8":
-            note = f"what is declared as UTF-8 is not; {_WINDOWS_1252} was taken"
-            return _decode_utf_8(data) or _noted(_decode_windows_1252(data, _WINDOWS_1252), note)
+            return _decode_utf_8(data) or _noted(_decode_windows_1252(data, _WINDOWS_1252), Tolerance.CHARSET_WRONG)
         case "utf-16" | "utf-16-le" | "utf-16-be":
             return _decode_utf_16(data, charset)
         case "iso-8859-15":
@@ -119,23 +117,22 @@ def _decode_utf_8(data: bytes) -> Decoded | None:
 def _decode_windows_1252(data: bytes, declared: str) -> Decoded:
     decoded = Decoded(text=codecs.charmap_decode(data, "strict", _WINDOWS_1252_TABLE)[0], charset=_WINDOWS_1252)
     if any(byte in data for byte in _UNDEFINED):
-        decoded = _noted(decoded, f"bytes that {_WINDOWS_1252} does not define were read as control characters")
+        decoded = _noted(decoded, Tolerance.CHARSET_UNDEFINED)
     is_same = data.isascii() if declared == _ASCII else not data.translate(None, _SAME_IN_ISO_8859_1)
-    return (
-        decoded if is_same or declared == _WINDOWS_1252 else _noted(decoded, f"{declared} was read as {_WINDOWS_1252}")
-    )
+    is_as_declared = is_same or declared == _WINDOWS_1252
+    return decoded if is_as_declared else _noted(decoded, Tolerance.CHARSET_WIDENED, declared)
 
 
 def _decode_utf_16(data: bytes, charset: str) -> Decoded:
     if charset == _UTF_16:  # no mark: which half of a Latin letter is zero tells the order
         charset = _UTF_16_LE if data[1::2].count(0) >= data[0::2].count(0) else _UTF_16_BE
     text = data.decode(charset, "replace")
-    notes = ("what is no UTF-16 was read as a replacement character",) if "\ufffd" in text else ()
+    notes = (Tolerated(tolerance=Tolerance.UTF_16_DAMAGED),) if "\ufffd" in text else ()
     return Decoded(text=text, charset=charset, notes=notes)
 
 
-def _noted(decoded: Decoded, note: str) -> Decoded:
-    return replace(decoded, notes=(note, *decoded.notes))
+def _noted(decoded: Decoded, tolerance: Tolerance, detail: str = "") -> Decoded:
+    return replace(decoded, notes=(Tolerated(tolerance=tolerance, detail=detail), *decoded.notes))
 
 
 def _normalise(text: str) -> str:

@@ -12,6 +12,7 @@ from gateway.protocol.envoi_csv import Faulty, fill_template, read_message, read
 from gateway.protocol.envoi_xml import Elements, read_elements
 from gateway.protocol.mime import Body
 from gateway.protocol.reading import Limits, Mode, Unreadable
+from gateway.protocol.tolerances import Tolerance, Tolerated
 
 __all__ = ["MAX_POSITION", "Envoi", "Limits", "Mode", "Recipient", "Unreadable", "read_envoi"]
 
@@ -44,7 +45,8 @@ class Envoi:
     date_envoi: str | None
     recipients: tuple[Recipient, ...]
     fault: Code | None  # found while reading, concerns all of it: 6, 23 (an X above 500) or 102
-    notes: tuple[str, ...]  # what was tolerated, ignored or cut: lines for the operator, without texts or numbers
+    notes: tuple[Tolerated, ...]
+    fault_reason: str | None = None  # for the operator, without texts or numbers
 
 
 def read_envoi(body: Body, *, mode: Mode, limits: Limits) -> Envoi:
@@ -56,12 +58,11 @@ def read_envoi(body: Body, *, mode: Mode, limits: Limits) -> Envoi:
     values = elements.values
     notes = [*elements.notes]
     recipients: tuple[Recipient, ...] = ()
-    fault = None
+    fault, fault_reason = None, None
     try:
         recipients = _Recipients(elements=elements, files=body.files, mode=mode, limits=limits, notes=notes).read()
     except Faulty as faulty:
-        fault = faulty.code
-        notes.append(faulty.reason)
+        fault, fault_reason = faulty.code, faulty.reason
     return Envoi(
         keyid=values.get("keyid"),
         email_id=values.get("emailId") or None,
@@ -76,6 +77,7 @@ def read_envoi(body: Body, *, mode: Mode, limits: Limits) -> Envoi:
         recipients=recipients,
         fault=fault,
         notes=tuple(notes),
+        fault_reason=fault_reason,
     )
 
 
@@ -87,7 +89,7 @@ class _Recipients:
     files: Mapping[str, str]
     mode: Mode
     limits: Limits
-    notes: list[str]
+    notes: list[Tolerated]
 
     def read(self) -> tuple[Recipient, ...]:
         has_numbers = bool(self.elements.values.get("num") or self.elements.numbers)
@@ -113,7 +115,7 @@ class _Recipients:
         if common is not None and "message.csv" in self.files:
             [common] = fill_template(common, [()], notes=self.notes, limits=self.limits)
         if set(own) - set(numbers):
-            self.notes.append("texts for positions without a number were ignored")
+            self.notes.append(Tolerated(tolerance=Tolerance.TEXTS_WITHOUT_NUMBER))
         if single:
             return (Recipient(position=1, tel=single, text=common),)
         return tuple(Recipient(position=x, tel=tel, text=own.get(x, common)) for x, tel in sorted(numbers.items()))
@@ -125,7 +127,7 @@ class _Recipients:
         if template is None:
             raise Faulty(Code.C102_FILE_INVALID, "mobiles.csv without message.csv or text")  # docs/protocol.md §4.6
         if self.elements.texts and "message.csv" not in self.files:
-            self.notes.append("texts for positions without a number were ignored")
+            self.notes.append(Tolerated(tolerance=Tolerance.TEXTS_WITHOUT_NUMBER))
         rows = [line.values for line in lines]
         texts = fill_template(template, rows, notes=self.notes, limits=self.limits)
         return tuple(
@@ -138,24 +140,24 @@ class _Recipients:
         if "message.csv" in self.files:
             if common or self.elements.texts:
                 raise Faulty(Code.C102_FILE_INVALID, "message.csv and a text in the body: which is meant?")
-            self._tolerate_half("mobiles.csv", "message.csv goes with numbers in the body")
+            self._tolerate_half("mobiles.csv", Tolerance.MESSAGE_WITH_NUMBERS)
             return read_message(self.files["message.csv"], mode=self.mode, notes=self.notes, limits=self.limits)
         if "mobiles.csv" in self.files and common:
-            self._tolerate_half("message.csv", "mobiles.csv goes with a text in the body")
+            self._tolerate_half("message.csv", Tolerance.MOBILES_WITH_TEXT)
         return common
 
-    def _tolerate_half(self, counterpart: str, note: str) -> None:
+    def _tolerate_half(self, counterpart: str, tolerance: Tolerance) -> None:
         """Record that one file stands in for two; strict mode wants both (docs/protocol.md §4.1)."""
         if counterpart in self.files:
             return
         if self.mode is Mode.STRICT:
-            raise Faulty(Code.C102_FILE_INVALID, note)
-        self.notes.append(note)
+            raise Faulty(Code.C102_FILE_INVALID, tolerance.fault)
+        self.notes.append(Tolerated(tolerance=tolerance))
 
 
-def _read_flag(name: str, values: Mapping[str, str], notes: list[str]) -> bool:
+def _read_flag(name: str, values: Mapping[str, str], notes: list[Tolerated]) -> bool:
     """Return whether the element is `1`; anything else is no, and noted unless it is the plain `0`."""
     value = values.get(name, "")
     if value not in ("", "0", "1"):
-        notes.append(f"the value of <{name}> is neither 0 nor 1: taken as 0")
+        notes.append(Tolerated(tolerance=Tolerance.FLAG_VALUE, detail=name))
     return value == "1"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gateway.errors import GatewayError
 from gateway.protocol.codes import Code
 from gateway.protocol.reading import Limits, Mode
+from gateway.protocol.tolerances import Tolerance, Tolerated
 
 _SEPARATOR = ";;"
 _LENIENT_SEPARATOR = ";"
@@ -34,7 +35,7 @@ class MobileLine:
     values: tuple[str, ...]
 
 
-def read_mobiles(content: str, *, mode: Mode, limits: Limits, notes: list[str]) -> list[MobileLine]:
+def read_mobiles(content: str, *, mode: Mode, limits: Limits, notes: list[Tolerated]) -> list[MobileLine]:
     """Return the numbers and values of mobiles.csv, at least one line of them (docs/protocol.md §4.2)."""
     lines: list[MobileLine] = []
     is_single = False
@@ -56,27 +57,29 @@ def read_mobiles(content: str, *, mode: Mode, limits: Limits, notes: list[str]) 
     if not lines:
         raise Faulty(Code.C102_FILE_INVALID, "mobiles.csv is empty")
     if is_single:
-        notes.append("mobiles.csv: single semicolons were read as double ones")
+        notes.append(Tolerated(tolerance=Tolerance.SINGLE_SEMICOLONS))
     return lines
 
 
-def read_message(content: str, *, mode: Mode, limits: Limits, notes: list[str]) -> str:
+def read_message(content: str, *, mode: Mode, limits: Limits, notes: list[Tolerated]) -> str:
     """Return the text of message.csv: its first line (docs/protocol.md §4.3)."""
     lines = content.split("\n")
     first = next((index for index, line in enumerate(lines) if line.strip()), None)
     if first is None or (first > 0 and mode is Mode.STRICT):
         raise Faulty(Code.C102_FILE_INVALID, "message.csv has no text on its first line")
     if first > 0:
-        notes.append("message.csv: empty lines before the text were ignored")
+        notes.append(Tolerated(tolerance=Tolerance.MESSAGE_STARTS_LATE))
     if any(line.strip() for line in lines[first + 1 :]):
-        notes.append("message.csv: what follows the first line was ignored")
+        notes.append(Tolerated(tolerance=Tolerance.MESSAGE_GOES_ON))
     text = lines[first].strip()
     if len(text) > limits.csv_line_chars:
         raise Faulty(Code.C102_FILE_INVALID, "message.csv: the text is too long")
     return text
 
 
-def fill_template(template: str, rows: Sequence[Sequence[str]], *, limits: Limits, notes: list[str]) -> tuple[str, ...]:
+def fill_template(
+    template: str, rows: Sequence[Sequence[str]], *, limits: Limits, notes: list[Tolerated]
+) -> tuple[str, ...]:
     """Return the template once per row, `[n]` replaced by the row's value n, in one pass (docs/protocol.md §4.4).
 
     No such value: nothing stands in its place. The length of every text is computed before the first is built, so that
@@ -93,7 +96,7 @@ def fill_template(template: str, rows: Sequence[Sequence[str]], *, limits: Limit
         if text_chars > limits.text_chars or total_chars > limits.total_text_chars:
             raise Faulty(Code.C102_FILE_INVALID, "the values make the text too long")
     if any(max(indexes) >= len(row) for row in rows):
-        notes.append("some numbers have no value for a placeholder of the text: left empty")
+        notes.append(Tolerated(tolerance=Tolerance.VALUE_MISSING))
     return tuple(_join(pieces, indexes, row) for row in rows)
 
 

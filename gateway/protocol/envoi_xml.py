@@ -14,6 +14,7 @@ from typing import Final
 from lxml import etree
 
 from gateway.protocol.reading import Limits, Mode, Unreadable
+from gateway.protocol.tolerances import Tolerance, Tolerated, tolerate
 
 KNOWN: Final = (
     "keyid", "emailId", "num", "sms", "emetteur", "tracker", "smslong", "nostop", "ucs2", "date_envoi", "emailAck",
@@ -49,7 +50,7 @@ class Elements:
     values: Mapping[str, str]  # by the names of KNOWN; "" for an empty element
     numbers: Mapping[int, str]  # numX; an empty one is absent
     texts: Mapping[int, str]  # smsX; an empty one is absent
-    notes: tuple[str, ...]
+    notes: tuple[Tolerated, ...]
 
 
 def read_elements(text: str, *, mode: Mode, limits: Limits) -> Elements:
@@ -57,19 +58,19 @@ def read_elements(text: str, *, mode: Mode, limits: Limits) -> Elements:
 
     `text` has LF line ends and is bounded by the caller (`Limits.body_bytes`).
     """
-    notes: list[str] = []
+    notes: list[Tolerated] = []
     text = _escape_cdata(text)
     start, end = _find_root(text)
     text = _blank_declaration(text, start.start())
     _refuse_harm(text, start.start(), end.end(), limits)
     if text[: start.start()].strip() or text[end.end() :].strip():
-        _tolerate("there is text around the <envoi>", "ignored", mode, notes)
+        tolerate(Tolerance.TEXT_AROUND, mode, notes)
     root = _parse_root(_Excerpt(text=text, start=start.end(), end=end.start()), mode, notes)
     if any((piece or "").strip() for piece in (root.text, *(child.tail for child in root))):
-        _tolerate("there is text between the elements", "ignored", mode, notes)
+        tolerate(Tolerance.TEXT_BETWEEN, mode, notes)
     is_other_case = start[2] != _ROOT or end[2] != _ROOT or any(_is_other_case(child) for child in root)
     if is_other_case:
-        _tolerate("element names are in another case", "accepted", mode, notes)
+        tolerate(Tolerance.NAMES_IN_OTHER_CASE, mode, notes)
     return _collect(root, mode, limits, notes)
 
 
@@ -99,12 +100,6 @@ class _Excerpt:
 def _where(text: str, position: int) -> str:
     line_start = text.rfind("\n", 0, position) + 1
     return f"line {text.count(chr(10), 0, line_start) + 1}, column {position - line_start + 1}"
-
-
-def _tolerate(fault: str, remedy: str, mode: Mode, notes: list[str]) -> None:
-    if mode is Mode.STRICT:
-        raise Unreadable(fault)
-    notes.append(f"{fault}: {remedy}")
 
 
 def _escape_cdata(text: str) -> str:
@@ -160,7 +155,7 @@ def _find_root(text: str) -> tuple[re.Match[str], re.Match[str]]:
     return starts[0], ends[0]
 
 
-def _parse_root(excerpt: _Excerpt, mode: Mode, notes: list[str]) -> etree._Element:
+def _parse_root(excerpt: _Excerpt, mode: Mode, notes: list[Tolerated]) -> etree._Element:
     """Return the envoi as lxml reads it: at once, or with stray signs taken literally (docs/protocol.md §2.7)."""
     try:
         root = _parse(excerpt.inner)
@@ -176,7 +171,7 @@ def _parse_root(excerpt: _Excerpt, mode: Mode, notes: list[str]) -> etree._Eleme
     except etree.XMLSyntaxError as error:
         where = excerpt.where_line(*error.position)
         raise Unreadable("the text is not well-formed", where=where) from None
-    notes.append("the envoi is not well-formed XML: stray signs were taken as they are")
+    tolerate(Tolerance.STRAY_SIGNS, mode, notes)
     return root
 
 
@@ -227,7 +222,7 @@ def _is_other_case(element: etree._Element) -> bool:
     return _canonical(str(element.tag)) not in (None, element.tag)
 
 
-def _collect(root: etree._Element, mode: Mode, limits: Limits, notes: list[str]) -> Elements:
+def _collect(root: etree._Element, mode: Mode, limits: Limits, notes: list[Tolerated]) -> Elements:
     values: dict[str, str] = {}
     unknown: list[str] = []
     for child in root:
@@ -243,7 +238,7 @@ def _collect(root: etree._Element, mode: Mode, limits: Limits, notes: list[str])
         values[name] = _read_value(name, child.text or "", limits)
     if unknown:
         names = [name for name in dict.fromkeys(unknown) if _PRINTABLE_NAME.fullmatch(name)][:_MOST_NAMES_IN_NOTE]
-        _tolerate(f"unknown elements ({', '.join(names) or 'of unusual names'})", "ignored", mode, notes)
+        tolerate(Tolerance.UNKNOWN_ELEMENTS, mode, notes, ", ".join(names) or "of unusual names")
     numbered = {name: value for name, value in values.items() if name not in _CANONICAL.values()}
     return Elements(
         values=MappingProxyType({name: value for name, value in values.items() if name not in numbered}),

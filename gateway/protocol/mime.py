@@ -14,6 +14,7 @@ from gateway.protocol.charsets import Decoded, decode_text, strip_lines, unfold_
 from gateway.protocol.header_block import HeaderBlock, check_octets, find_body, read_header_block
 from gateway.protocol.mime_parts import FILE_NAMES, Part, PartReader
 from gateway.protocol.reading import Limits, Mode, Unreadable
+from gateway.protocol.tolerances import Tolerance, Tolerated
 
 __all__ = ["FILE_NAMES", "Body", "Headers", "Limits", "body_digest", "read_body", "read_headers"]
 
@@ -55,13 +56,25 @@ class Headers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextPart:
+    """Which part of the mail the text is, and what it says of itself."""
+
+    number: int = 1  # among the parts that have no parts, in order
+    count: int = 1
+    content_type: str = "text/plain"
+    charset: str | None = None  # as declared
+    transfer_encoding: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
     """The text part and the CSV files, decoded. Line ends are LF."""
 
     text: str
     files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # by name, of FILE_NAMES
     charset: str = "utf-8"  # what the text part was read with
-    notes: tuple[str, ...] = ()  # what was tolerated: sentences for the operator, without texts or numbers
+    notes: tuple[Tolerated, ...] = ()
+    text_part: TextPart = field(default=TextPart(), compare=False)
 
 
 def read_headers(raw: bytes, limits: Limits = _DEFAULT_LIMITS) -> Headers:
@@ -93,12 +106,19 @@ def read_body(raw: bytes, limits: Limits, mode: Mode) -> Body:
     block = read_header_block(raw, limits)
     parts = reader.read(raw, block)
     files = _read_files([part for part in parts if part.file_name], reader)
-    decoded = _read_text([part for part in parts if not part.file_name], reader)
+    chosen, decoded = _read_text([part for part in parts if not part.file_name], reader)
     return Body(
         text=decoded.text,
         files=MappingProxyType(files),
         charset=decoded.charset,
         notes=(*reader.notes, *decoded.notes),
+        text_part=TextPart(
+            number=parts.index(chosen) + 1,
+            count=len(parts),
+            content_type=chosen.content_type,
+            charset=chosen.charset,
+            transfer_encoding=chosen.transfer_encoding,
+        ),
     )
 
 
@@ -147,17 +167,19 @@ def _read_files(parts: list[Part], reader: PartReader) -> dict[str, str]:
         if len(data) > reader.limits.csv_bytes:
             raise Unreadable(f"{name} is too large")
         decoded = decode_text(data, part.charset)
-        reader.notes.extend(f"{name}: {note}" for note in decoded.notes)
+        reader.notes += [replace(note, detail=", ".join(filter(None, (name, note.detail)))) for note in decoded.notes]
         files[name] = strip_lines(decoded.text)
     return files
 
 
-def _read_text(parts: list[Part], reader: PartReader) -> Decoded:
-    """Return the one text that holds an `<envoi>` (docs/protocol.md §2.1)."""
+def _read_text(parts: list[Part], reader: PartReader) -> tuple[Part, Decoded]:
+    """Return the one part whose text holds an `<envoi>`, and that text (docs/protocol.md §2.1)."""
     texts = [
-        _decode_part(part, reader) for part in parts if part.content_type == "text/plain" and not part.is_attachment
+        (part, _decode_part(part, reader))
+        for part in parts
+        if part.content_type == "text/plain" and not part.is_attachment
     ]
-    found = [text for text in texts if _ENVOI.search(text.text)]
+    found = [(part, text) for part, text in texts if _ENVOI.search(text.text)]
     if len(found) > 1:
         raise Unreadable("more than one part of the mail holds an <envoi>")
     if not found:
@@ -168,7 +190,7 @@ def _read_text(parts: list[Part], reader: PartReader) -> Decoded:
         fault = "the only text is an attached file" if "text/plain" in types else "no text part"
         raise Unreadable(obstacle or f"{fault}: {_ADVICE}")
     if len(parts) > 1:
-        reader.tolerate("the mail has other parts than its text and the CSV files", "ignored")
+        reader.tolerate(Tolerance.OTHER_PARTS)
     return found[0]
 
 

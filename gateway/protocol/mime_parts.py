@@ -15,6 +15,7 @@ from email.message import Message
 from gateway.protocol.charsets import decode_text
 from gateway.protocol.header_block import HeaderBlock, read_header_block
 from gateway.protocol.reading import Limits, Mode, Unreadable
+from gateway.protocol.tolerances import Tolerance, Tolerated, tolerate
 
 FILE_NAMES = frozenset({"mobiles.csv", "message.csv"})
 
@@ -48,18 +49,16 @@ class PartReader:
 
     limits: Limits
     mode: Mode
-    notes: list[str] = field(default_factory=list)
+    notes: list[Tolerated] = field(default_factory=list)
     _count: int = 0
 
     def read(self, raw: bytes, block: HeaderBlock) -> list[Part]:
         """Return the leaves of the mail in order. Raises `Unreadable`."""
         return list(self._walk(raw, block, depth=0))
 
-    def tolerate(self, fault: str, remedy: str) -> None:
-        """Record a fault and what was made of it; strict mode refuses it (docs/protocol.md §0)."""
-        if self.mode is Mode.STRICT:
-            raise Unreadable(fault)
-        self.notes.append(f"{fault}: {remedy}")
+    def tolerate(self, tolerance: Tolerance) -> None:
+        """Record what was tolerated; strict mode refuses it (docs/protocol.md §0)."""
+        tolerate(tolerance, self.mode, self.notes)
 
     def undo_transfer_encoding(self, part: Part) -> bytes:
         """Return the bytes of the part. Raises `Unreadable` for what is not the encoding it claims to be."""
@@ -76,13 +75,13 @@ class PartReader:
     def _undo_quoted_printable(self, payload: bytes) -> bytes:
         lines = b"\n".join(line.rstrip(b" \t\r") for line in payload.split(b"\n"))  # RFC 2045 §6.7, rule 3
         if _BAD_ESCAPE.search(lines):
-            self.tolerate("a `=` begins no quoted-printable character", "taken as it is")
+            self.tolerate(Tolerance.QUOTED_PRINTABLE)
         return binascii.a2b_qp(lines)
 
     def _undo_base64(self, payload: bytes) -> bytes:
         packed = payload.translate(None, b" \t\r\n")
         if len(packed) % 4 and not packed.endswith(b"="):
-            self.tolerate("the padding of a base64 part is missing", "added")
+            self.tolerate(Tolerance.BASE64_PADDING)
             packed += b"=" * (-len(packed) % 4)
         try:
             return binascii.a2b_base64(packed, strict_mode=True)
@@ -96,7 +95,7 @@ class PartReader:
         if depth > self.limits.depth:
             raise Unreadable("the parts of the mail are nested too deeply")
         if block.fields and not block.is_closed:
-            self.tolerate("a header block does not end with an empty line", "tolerated")
+            self.tolerate(Tolerance.HEADER_END)
         part, boundary = _describe(block, raw[block.body_start :])
         if not part.content_type.startswith("multipart/"):
             yield part
@@ -104,9 +103,9 @@ class PartReader:
         if part.content_type in _PROTECTED:
             raise Unreadable(f"the mail is signed or encrypted: {_ADVICE}")
         if part.content_type in _VARIANTS:
-            self.tolerate("the mail has several variants of its text", "the plain one was read")
+            self.tolerate(Tolerance.VARIANTS)
         elif part.content_type != "multipart/mixed":
-            self.tolerate("a multipart is of an unusual type", "read as multipart/mixed")
+            self.tolerate(Tolerance.MULTIPART_TYPE)
         for piece in self._split(part.payload, boundary):
             yield from self._walk(piece, read_header_block(piece, self.limits), depth=depth + 1)
 
@@ -126,7 +125,7 @@ class PartReader:
             start = end
         if start is None:
             raise Unreadable("a multipart without any part")
-        self.tolerate("the end of a multipart is missing", "tolerated")
+        self.tolerate(Tolerance.MULTIPART_END)
         yield data[start:]
 
 

@@ -6,7 +6,7 @@ fails, be it for one bad order or because another node stored the same mail mean
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.lifecycle import EnvoiId, MailId
 from gateway.protocol.codes import AckCode
 from gateway.store import tables
-from gateway.store.base import AdmitOutcome, Duplicate, NewReport, Order, Refusal, Retransmitted, Stored
+from gateway.store.base import AdmitOutcome, Duplicate, Foreseen, NewReport, Order, Refusal, Retransmitted, Stored
 from gateway.store.errors import StoreError, translated
 from gateway.store.group_commit import Result
 from gateway.store.order_rows import (
@@ -147,6 +147,23 @@ async def _look_up(connection: AsyncConnection, orders: Sequence[Order]) -> _Kno
         fingerprints={row.fingerprint: MailId(row.id) for row in mails if row.fingerprint is not None},
         claims={(row.account, row.email_id): EnvoiId(row.envoi_id) for row in used},
     )
+
+
+async def foresee(connection: AsyncConnection, order: Order) -> Foreseen:
+    """What would become of the order, by the same rules; nothing is written."""
+    outcome = _place(order, await _look_up(connection, [order]), _Rows())
+    mail, key = tables.mail.c, tables.email_id.c
+    match outcome:
+        case Stored():
+            return Foreseen(outcome=outcome, first_at=None)
+        case Duplicate():
+            email_id = order.envoi.email_id if order.envoi else None
+            first = sa.select(key.used_at).where(key.account == order.mail.account, key.email_id == email_id)
+        case Retransmitted():
+            first = sa.select(mail.received_at).where(mail.id == outcome.first_mail_id)
+        case _:
+            assert_never(outcome)
+    return Foreseen(outcome=outcome, first_at=await connection.scalar(first))
 
 
 def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:

@@ -125,6 +125,14 @@ AdmitOutcome = Stored | Duplicate | Retransmitted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What would become of an order; `first_at` is when the mail, or the emailId, was here first."""
+
+    outcome: AdmitOutcome
+    first_at: datetime | None  # None: a first arrival
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """A mail that was not taken, without its content, and the reports that go with it (docs/protocol.md §1.3)."""
 

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -51,15 +51,16 @@ class Database(Protocol):
         """Every connection is closed."""
 
 
-def connect(settings: StoreSettings, *, must_be_wal: bool = True) -> Database:
+def connect(settings: StoreSettings, *, must_be_wal: bool = True, read_only: bool = False) -> Database:
     """The database of the settings. Raises `StoreUnusable` when there is no such file.
 
-    `must_be_wal` is False for `migrate` alone, which ends by switching to the write-ahead log.
+    `must_be_wal` is False for `migrate`, which ends by switching to the write-ahead log. With `read_only`, which needs
+    none, the database itself refuses whatever would change a row.
     """
     url = make_url(settings.url)
     if url.get_backend_name() == "sqlite":
-        return SqliteDatabase(settings, _path(url), must_be_wal=must_be_wal)
-    return PostgresDatabase(settings, url)
+        return SqliteDatabase(settings, _path(url), must_be_wal=must_be_wal and not read_only, read_only=read_only)
+    return PostgresDatabase(settings, url, read_only=read_only)
 
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
@@ -68,16 +69,18 @@ def connect(settings: StoreSettings, *, must_be_wal: bool = True) -> Database:
 class SqliteDatabase:
     """One file, one writer."""
 
-    def __init__(self, settings: StoreSettings, path: Path, *, must_be_wal: bool) -> None:
+    def __init__(self, settings: StoreSettings, path: Path, *, must_be_wal: bool, read_only: bool = False) -> None:
         self._path = path
         self._inode = _inode(path)
-        if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
-            raise StoreUnusable(f"{path} is not a file that this user can read and write")
+        wanted, verbs = (os.R_OK, "read") if read_only else (os.R_OK | os.W_OK, "read and write")
+        if not path.is_file() or not os.access(path, wanted):
+            raise StoreUnusable(f"{path} is not a file that this user can {verbs}")
         if must_be_wal and not path.stat().st_size:
             raise StoreUnusable(f"the store at {path} is an empty file: {_MAKE_OR_RESTORE}")
         self._turn = asyncio.Lock()  # first come, first served; the busy handler of SQLite is not fair
-        self._writer = _sqlite_engine(settings, path, must_be_wal=must_be_wal)
-        self._readers = _sqlite_engine(settings, path, must_be_wal=must_be_wal, is_writer=False)
+        options = _read_options(path) if read_only else {"mode": "rw"}
+        self._writer = _sqlite_engine(settings, path, options, must_be_wal=must_be_wal)
+        self._readers = _sqlite_engine(settings, path, options, must_be_wal=must_be_wal, is_writer=False)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -133,10 +136,18 @@ def _inode(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _sqlite_engine(settings: StoreSettings, path: Path, *, must_be_wal: bool, is_writer: bool = True) -> AsyncEngine:
+def _read_options(path: Path) -> dict[str, str]:
+    """Reading leaves no files behind: without a log nobody is at work on the store, and none needs to be made."""
+    is_idle = not path.with_name(f"{path.name}-wal").exists()
+    return {"mode": "ro", "immutable": "1"} if is_idle else {"mode": "ro"}
+
+
+def _sqlite_engine(
+    settings: StoreSettings, path: Path, options: Mapping[str, str], *, must_be_wal: bool, is_writer: bool = True
+) -> AsyncEngine:
     engine = create_async_engine(
-        # mode=rw: a missing file is an error, never a new empty store
-        URL.create("sqlite+aiosqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}),
+        # mode=rw, or ro: a missing file is an error, never a new empty store
+        URL.create("sqlite+aiosqlite", database=f"file:{quote(str(path))}", query={**options, "uri": "true"}),
         connect_args={"timeout": settings.busy_timeout_s, "isolation_level": None},
         pool_size=1 if is_writer else settings.connections,
         max_overflow=0,
@@ -192,8 +203,8 @@ def _ask(cursor: DBAPICursor, statement: str) -> object:
 class PostgresDatabase:
     """A server, perhaps with other nodes of the gateway at work on it."""
 
-    def __init__(self, settings: StoreSettings, url: URL) -> None:
-        self._engine = _postgres_engine(settings, url)
+    def __init__(self, settings: StoreSettings, url: URL, *, read_only: bool = False) -> None:
+        self._engine = _postgres_engine(settings, url, read_only=read_only)
 
     def write(self) -> Transaction:
         return self._engine.begin()
@@ -208,13 +219,14 @@ class PostgresDatabase:
         await self._engine.dispose()
 
 
-def _postgres_engine(settings: StoreSettings, url: URL) -> AsyncEngine:
+def _postgres_engine(settings: StoreSettings, url: URL, *, read_only: bool) -> AsyncEngine:
     wait_ms, total_ms = int(settings.busy_timeout_s * 1000), int(settings.deadline_s * 1000)
     session = {
         "lock_timeout": wait_ms,
         "statement_timeout": total_ms,
         "idle_in_transaction_session_timeout": total_ms,  # a paused node must not hold its locks for ever
         "timezone": "UTC",
+        "default_transaction_read_only": "on" if read_only else "off",
     }
     try:
         engine = create_async_engine(

@@ -16,6 +16,7 @@ from gateway.store.base import (
     Backlog,
     ClaimedReport,
     ClaimedSms,
+    Foreseen,
     LostSms,
     Order,
     Refusal,
@@ -46,12 +47,16 @@ class Store:
         self._group = GroupCommit(self._admit_all)
 
     @classmethod
-    async def open(cls, settings: StoreSettings) -> Self:
-        """The store is there, of this version, and durable; else `StoreUnusable`. Creates and changes nothing."""
+    async def open(cls, settings: StoreSettings, *, read_only: bool = False) -> Self:
+        """The store is there, of this version, and durable; else `StoreUnusable`. Creates and changes nothing.
+
+        `read_only`: steps that write raise `StoreUnavailable`; a daemon at work on the store is not disturbed.
+        """
         with translated():
-            store = cls(connect(settings), settings)
+            database = connect(settings, read_only=read_only)
+            store = cls(database, settings)
         try:
-            async with store._step(store._database.write) as connection:
+            async with store._step(database.read if read_only else database.write) as connection:
                 await check(connection)
             await store.ping()
         except BaseException:
@@ -84,6 +89,11 @@ class Store:
         """
         async with self._in_time():
             return await self._group.admit(order)
+
+    async def foresee(self, order: Order) -> Foreseen:
+        """What `admit` would say to the order now; nothing is written."""
+        async with self._step(self._database.read) as connection:
+            return await admission.foresee(connection, order)
 
     async def _admit_all(self, gather: Callable[[], Sequence[Order]]) -> Sequence[Result]:
         with translated():

@@ -1,46 +1,14 @@
 """The commands that need no store, run in this process."""
 
 import json
-import sys
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from gateway import __version__
-from gateway.cli import COMMANDS, main
-from tests.cli.conftest import CONFIG, KEYID
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """What a command left behind."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Finished]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs `mail2sms` with these arguments."""
-
-    def run_it(*arguments: str) -> Finished:
-        monkeypatch.setattr(sys, "argv", ["mail2sms", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Finished(status=ended.value.code, stdout=written.out, stderr=written.err)
-
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERMINAL_WIDTH", "200")
-    return run_it
+from gateway.cli import COMMANDS
+from tests.cli.conftest import CONFIG, KEYID, Run
 
 
 def test_help_lists_every_command_with_the_first_line_of_its_own_help(run: Run) -> None:

@@ -32,7 +32,8 @@ def describe(raw: bytes) -> str:
 
 
 def _describe_envoi(envoi: Envoi) -> list[str]:
-    plain = [field.name for field in fields(envoi) if field.name not in ("recipients", "notes")]
+    plain = [field.name for field in fields(envoi) if field.name not in ("recipients", "notes", "fault_reason")]
+    plain += ["fault_reason"] if envoi.fault_reason else []
     lines = [f"  {name} {getattr(envoi, name)!r}" for name in plain]
     return lines + [f"  to {one.position} {one.tel!r}: {one.text!r}" for one in envoi.recipients]
 

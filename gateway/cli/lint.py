@@ -1,0 +1,230 @@
+"""`mail2sms lint`: what would become of a mail, decided by the code that takes mails."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from gateway.cli.exits import BAD, OK, ConfigOption, JsonOption
+from gateway.cli.findings import PLACEHOLDER_ID, Findings, Report, Sms, find, find_in_form
+from gateway.cli.mail_file import FileArgument, PeerOption, SenderOption, find_sender, read_mail, read_peer, receive
+from gateway.clock import SystemClock
+from gateway.config import Config, load
+from gateway.daemon.building import build_judge, report_rules
+from gateway.intake import Reply, Submission
+from gateway.intake.forecast import make_forecast
+from gateway.intake.judging import Taken
+from gateway.intake.order import Arrival
+from gateway.lifecycle import MailId
+from gateway.policy.sender import NOT_PROVEN
+from gateway.protocol.envoi import Mode
+from gateway.store import Store, StoreError
+from gateway.store.base import Foreseen, Order
+
+LISTENER = "lint"
+
+ModeOption = Annotated[
+    bool | None,
+    typer.Option("--strict/--lenient", help="How to read it; unless given, as the account or the listener says."),
+]
+
+
+def lint(
+    file: FileArgument,
+    *,
+    config: ConfigOption,
+    strict: ModeOption = None,
+    sender: SenderOption = None,
+    peer: PeerOption = "127.0.0.1",
+    as_json: JsonOption = False,
+) -> None:
+    """Say what would become of a mail, without sending or storing anything.
+
+    Texts and numbers are shown whole. The Not is the one that comes back if the carrier takes every SMS it is handed.
+    The store is looked into, if it is there, for the emailId. Line ends become CRLF. Exit status 0 when every SMS would
+    go, 1 when not.
+    """
+    client = read_peer(peer)
+    mail = read_mail(file)
+    settings = load(config)
+    content = receive(mail, settings.smtp)
+    mode = None if strict is None else Mode.STRICT if strict else Mode.LENIENT
+    if isinstance(content, Reply):
+        findings = find_in_form(content, envelope_from=sender or "", peer=client)
+    else:
+        submission = Submission(
+            content=content,
+            envelope_from=find_sender(content) if sender is None else sender,
+            peer=client,
+            listener=LISTENER,
+            networks=settings.smtp.networks,
+            mode=mode or settings.smtp.mode,
+        )
+        findings = asyncio.run(examine(settings, submission, mode=mode, now=SystemClock().now()))
+    if as_json:
+        print(json.dumps(asdict(findings), default=datetime.isoformat))
+    else:
+        _Page(Console(highlight=False, markup=False, emoji=False, soft_wrap=True)).show(findings)
+    raise typer.Exit(OK if findings.ok else BAD)
+
+
+async def examine(settings: Config, submission: Submission, *, mode: Mode | None, now: datetime) -> Findings:
+    """Return what would become of the mail at this instant; `mode`, if given, goes before every account's own."""
+    arrival = Arrival(submission=submission, mail_id=MailId(PLACEHOLDER_ID), at=now)
+    judgement = await build_judge(settings, mode=mode).judge(arrival)
+    foreseen, remark = None, None
+    if isinstance(judgement, Taken):
+        foreseen, remark = await _ask_store(settings, judgement.written.order)
+    return find(
+        make_forecast(judgement, foreseen, now=now, rules=report_rules(settings)),
+        envelope_from=submission.envelope_from,
+        peer=submission.peer,
+        now=now,
+        remark=remark,
+    )
+
+
+async def _ask_store(settings: Config, order: Order) -> tuple[Foreseen | None, str | None]:
+    """Return what the store knows of the mail and its emailId, or why it was not asked."""
+    try:
+        store = await Store.open(settings.store, read_only=True)
+        try:
+            return await store.foresee(order), None
+        finally:
+            await store.close()
+    except StoreError as error:
+        return None, str(error)
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+
+class _Page:
+    """Writes findings for people. What comes from the mail is printed without control characters."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def show(self, findings: Findings) -> None:
+        """Print all of it."""
+        self._show_verdict(findings)
+        self._show_mail(findings)
+        self._show_order(findings)
+        previous: Sms | None = None
+        for sms in findings.sms:
+            self._show_sms(sms, previous)
+            previous = sms
+        for report in findings.reports:
+            self._show_report(report)
+
+    def _show_verdict(self, findings: Findings) -> None:
+        going = sum(sms.goes for sms in findings.sms)
+        self._console.print(Text(_visible(str(findings.reply)), style="bold green" if findings.ok else "bold red"))
+        self._console.print(f"SMS that would go: {going} of {len(findings.sms)}")
+
+    def _show_mail(self, findings: Findings) -> None:
+        sender, read = findings.sender, findings.read
+        self._title("Mail")
+        self._line("from", sender.header_from or "(no From: that can be used)")
+        self._line("envelope sender", sender.envelope_from or "<>")
+        self._line("client", sender.peer)
+        proof = f", proven by {sender.proof}" if sender.proof else ""
+        self._line("account", f"{sender.account}{proof}" if sender.account else "none")
+        if findings.cause:
+            self._line("not taken", findings.cause)
+        if findings.cause == NOT_PROVEN.cause:
+            self._line("try", "--peer ADDRESS, the address the mail really comes from")
+        if read is not None:
+            declared = f" (declared: {read.declared_charset})" if read.declared_charset else " (none declared)"
+            self._line("read", read.mode)
+            self._line("text", f"part {read.part} of {read.parts}, {read.content_type}")
+            self._line("character set", f"{read.charset}{declared}")
+            self._line("transfer encoding", read.transfer_encoding)
+            self._line("files", ", ".join(read.files) or "none")
+            for one in findings.tolerances:
+                detail = f" ({one.detail})" if one.detail else ""
+                self._line("tolerated", f"{one.name}{detail}: {one.sentence}")
+
+    def _show_order(self, findings: Findings) -> None:
+        email_id, fault = findings.email_id, findings.fault
+        if email_id is None and fault is None:
+            return
+        self._title("Order")
+        if email_id is not None:
+            when = f" ({email_id.used_at:%Y-%m-%d %H:%M:%S} UTC)" if email_id.used_at else ""
+            self._line("emailId", f"{email_id.value or '?'}: {_EMAIL_ID_WORDS[email_id.state]}{when}")
+        if email_id is not None and email_id.remark:
+            self._line("store", f"not asked: {email_id.remark}")
+        if findings.hours:
+            self._line("hours", findings.hours)
+        if fault is not None:
+            self._line("code for all of it", f"{fault.code} {fault.label} ({fault.reason})")
+        self._list("noted", findings.notes)
+
+    def _show_sms(self, sms: Sms, previous: Sms | None) -> None:
+        self._title(f"SMS {sms.position}")
+        self._line("to", f"{sms.tel} = {sms.msisdn}" if sms.msisdn else f"{sms.tel} (not a number)")
+        if sms.code:
+            self._line("refused", f"code {sms.code} {sms.label} ({sms.reason})")
+            return
+        if sms.goes:
+            self._line("code", "0 if the carrier accepts it")
+            self._line("goes", f"at {sms.due_at:%Y-%m-%d %H:%M %Z}" if sms.waits else "at once")
+        else:
+            self._line("goes", "not: see emailId")
+        self._line("from", sms.originator or "(the carrier's choice)")
+        if previous is not None and previous.text == sms.text and previous.notes == sms.notes:
+            self._line("text", f"that of SMS {previous.position}")
+            return
+        because = f" because of {sms.outside_gsm}" if sms.outside_gsm else ""
+        cost = f"{sms.parts} of at most {sms.max_parts} {'part' if sms.max_parts == 1 else 'parts'}"
+        name = (sms.encoding or "").upper()
+        self._line("encoding", f"{name}{because}, {cost}, {sms.units} of {sms.capacity} units")
+        if sms.carries_stop:
+            self._line("STOP mention", "room is left for it")
+        self._list("changed", sms.notes)
+        self._line("text", "")
+        self._block(sms.text or "")
+
+    def _show_report(self, report: Report) -> None:
+        name = report.kind.capitalize()
+        if report.body is None:
+            self._title(f"{name}: none")
+            self._line("because", report.reason or "")
+            return
+        self._title(f"{name} to {report.recipient}")
+        self._block(report.body.removesuffix("\n"))
+
+    def _title(self, title: str) -> None:
+        self._console.print()
+        self._console.print(Text(_visible(title), style="bold"))
+
+    def _line(self, name: str, value: str) -> None:
+        self._console.print(Text.assemble((f"  {name}:", "cyan"), f" {_visible(value)}".rstrip()))
+
+    def _list(self, name: str, values: tuple[str, ...]) -> None:
+        for value in values:
+            self._line(name, value)
+
+    def _block(self, text: str) -> None:
+        for line in text.split("\n"):
+            self._console.print("    " + _visible(line))
+
+
+_EMAIL_ID_WORDS = {
+    "new": "not used before",
+    "used": "used before, so nothing is sent",
+    "same mail": "this very mail was taken before, so nothing happens",
+    "missing": "missing or of no use, so nothing is sent",
+    "unknown": "not known whether it was used before",
+}
+
+
+def _visible(text: str) -> str:
+    """Return text that cannot move the cursor, change colours or turn the direction of writing."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
