@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "init": "Write a configuration to start from, and make its store.",
         "migrate": "Make the store, or bring it to this version.",
         "inject": "Submit a mail as if it had come by SMTP, and print the reply.",
+        "conformance": "Play a corpus of mails against any gateway and judge what comes back.",
         "sandbox": "Run the carrier in a box: it takes SMS and sends nothing.",
         "version": "Print the version, Python's and the libraries'.",
     }
