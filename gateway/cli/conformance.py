@@ -70,7 +70,7 @@ def conformance(
         float, typer.Option(metavar="S", min=0.1, max=3600, help="Seconds that each case may take.")
     ] = 20.0,
 ) -> None:
-    """Play the mails of the conformance corpus against a gateway and judge what comes back.
+    """Play a corpus of mails against any gateway and judge what comes back.
 
     The gateway must have a sandbox for its carrier: its SMS are meant for nobody. Exit status 0 when every case that
     was played has passed, 1 when not, 4 when an address cannot be reached.
@@ -87,6 +87,7 @@ def conformance(
         sender=sender or f"alerte@{domain.lower()}",
         other_domain=other_domain,
     )
+    _check_printable(identity)
     cases = _choose(load_corpus(), only)
     play = Play(target, identity, level=level, timeout_s=timeout, clock=SystemClock())
     run = _show_progress(play, cases)
@@ -105,6 +106,13 @@ def _read_address(text: str, option: str) -> tuple[str, int]:
     if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
         raise typer.BadParameter(f"{text} is not HOST:PORT", param_hint=option)
     return host, int(port)
+
+
+def _check_printable(identity: Identity) -> None:
+    """Refuse what cannot stand in a mail as it is."""
+    for value in (identity.key, identity.domain, identity.recipient, identity.sender, identity.other_domain or ""):
+        if not (value.isascii() and value.isprintable()):
+            raise typer.BadParameter(f"{value!r} is not printable ASCII")
 
 
 def _choose(cases: Sequence[Case], only: str | None) -> Sequence[Case]:

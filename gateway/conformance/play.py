@@ -73,7 +73,10 @@ class Play:
         clock: Clock,
         quiet_s: float = QUIET_S,
     ) -> None:
-        """Be ready to play. `timeout_s` is the deadline of a case, from its last reply on."""
+        """Be ready to play. `timeout_s` is the deadline of a case, from its first mail to its last report.
+
+        `filling` says what the names in mails and expectations become in this run.
+        """
         now = clock.now()
         self._target = target
         self._identity = identity
@@ -81,7 +84,7 @@ class Play:
         self._timeout_s = timeout_s
         self._quiet_s = quiet_s
         self._clock = clock
-        self._filling = Filling(identity=identity, run=f"{now:%y%m%d%H%M%S}{secrets.randbelow(100):02}", clock=clock)
+        self.filling = Filling(identity=identity, run=f"{now:%y%m%d%H%M%S}{secrets.randbelow(100):02}", clock=clock)
         self._turns = asyncio.Semaphore(MAILS_AT_ONCE)
 
     async def play(self, cases: Sequence[Case], on_case: Callable[[], None] = lambda: None) -> Run:
@@ -92,7 +95,7 @@ class Play:
         began_at = self._clock.monotonic()
         reasons = {case.name: self._why_not(case) for case in cases}
         tracks = [
-            _Track(filled=self._filling.fill(case, case.alternatives(self._level)))
+            _Track(filled=self.filling.fill(case, case.alternatives(self._level)))
             for case in cases
             if not reasons[case.name]
         ]
@@ -109,7 +112,7 @@ class Play:
             for track in tracks
         }
         return Run(
-            run=self._filling.run,
+            run=self.filling.run,
             smtp=f"{self._target.smtp[0]}:{self._target.smtp[1]}",
             level=self._level,
             verdicts=[
@@ -147,7 +150,7 @@ class Play:
         if self._target.reports is not None:
             listen_host, listen_port = self._target.reports
             mailbox = await stack.enter_async_context(Mailbox(host=listen_host, port=listen_port))
-            post = Post(mailbox, self._filling)
+            post = Post(mailbox, self.filling)
         return post, carrier
 
     # --- one case ----------------------------------------------------------------------------------------------------
@@ -156,10 +159,11 @@ class Play:
         async with self._turns:
             began_at = self._clock.monotonic()
             track.replies = await self._send(track.filled)
+        left_s = max(0.0, began_at + self._timeout_s - self._clock.monotonic())
         outcomes = [one for one in track.filled.alternatives if answers_begin(one, track.replies)]
         if post is not None and outcomes:  # an answer that is wrong is not followed by anything worth waiting for
             with suppress(TimeoutError):
-                await post.wait_for(track.filled.case.number, outcomes, timeout_s=self._timeout_s)
+                await post.wait_for(track.filled.case.number, outcomes, timeout_s=left_s)
         track.duration_s = self._clock.monotonic() - began_at
         on_case()
 

@@ -61,6 +61,9 @@ class ReceivedReport:
             faults.append(f"its Content-Type is {self.headers.get('Content-Type')}")
         if message_ids and str(self.headers.get("In-Reply-To", "")) not in message_ids:
             faults.append("its In-Reply-To does not name the mail")
+        encoding = str(self.headers.get("Content-Transfer-Encoding", "7bit")).lower()
+        if encoding not in (("7bit",) if self.report.body.isascii() else ("8bit", "quoted-printable")):
+            faults.append(f"its Content-Transfer-Encoding is {encoding}")
         if not self.headers.get("Message-ID"):
             faults.append("it has no Message-ID")
         return faults
@@ -75,10 +78,15 @@ def read_report(mail: bytes) -> bytes:
 def read_received(mail: ReceivedMail) -> ReceivedReport:
     """Return what the mailbox got, as a report."""
     return ReceivedReport(
-        report=Report(to=", ".join(mail.recipients), body=read_report(mail.content)),
+        report=Report(to=", ".join(map(_with_lower_domain, mail.recipients)), body=read_report(mail.content)),
         envelope_from=mail.envelope_from,
         headers=message_from_bytes(mail.content),
     )
+
+
+def _with_lower_domain(address: str) -> str:
+    local, at, domain = address.rpartition("@")
+    return f"{local}{at}{domain.lower()}"
 
 
 def render_ack(ack: ExpectedAck) -> Report:

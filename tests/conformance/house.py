@@ -9,6 +9,7 @@ from string import Template
 
 from gateway.clock import SystemClock
 from gateway.conformance import Identity, Level, Play, Target
+from gateway.conformance.play import QUIET_S
 from gateway.sandbox import Sandbox
 from tests.support.gateway import run_command, serve
 
@@ -37,10 +38,10 @@ class House:
         address, reports = ("{}:{}".format(*one) for one in (self.smtp, self.reports))
         return (address, "--reports", reports, "--sandbox", self.sandbox, "--other-domain", OTHER_DOMAIN)
 
-    def play(self, level: Level = Level.LENIENT, *, timeout_s: float = 20.0) -> Play:
+    def play(self, level: Level = Level.LENIENT, *, timeout_s: float = 20.0, quiet_s: float = QUIET_S) -> Play:
         """Return a play that has not begun."""
         target = Target(smtp=self.smtp, reports=self.reports, sandbox=self.sandbox)
-        return Play(target, IDENTITY, level=level, timeout_s=timeout_s, clock=SystemClock())
+        return Play(target, IDENTITY, level=level, timeout_s=timeout_s, quiet_s=quiet_s, clock=SystemClock())
 
 
 @asynccontextmanager

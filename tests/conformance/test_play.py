@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from lxml import etree
 
-from gateway.conformance import Level, load_corpus
+from gateway.conformance import Level, Result, load_corpus
+from gateway.conformance.client import submit
 from tests.conformance.house import free_port, house
 from tests.support.gateway import Finished, run_command
 
@@ -49,10 +51,31 @@ async def test_a_strict_gateway_passes_on_level_strict_by_refusing_every_toleran
 async def test_a_strict_gateway_fails_on_level_lenient_where_it_refuses(tmp_path: Path) -> None:
     tolerances = [case for case in load_corpus() if case.level is Level.LENIENT]
     async with house(tmp_path, mode="strict") as here:
-        run = await here.play(Level.LENIENT).play(tolerances)
+        run = await here.play(Level.LENIENT, timeout_s=3.0).play(tolerances)
 
     assert [verdict.case for verdict in run.verdicts if verdict.differences] == [case.name for case in tolerances]
     assert not run.is_passed
+
+
+async def test_an_sms_and_a_report_of_no_case_fail_the_whole_run(tmp_path: Path) -> None:
+    first, *others = load_corpus()[:4]
+    played = asyncio.Event()
+    async with house(tmp_path) as here:
+        play = here.play(quiet_s=3.0)
+        [mail] = play.filling.fill(others[0], ()).mails  # with an emailId of this run, but its case is not played
+        content = mail.content.replace(b"0639980021", b"0639989990").replace(b"0639980022", b"0639989991")
+        async with asyncio.TaskGroup() as group:
+            run = group.create_task(play.play([first], played.set))
+            await played.wait()
+            reply = await submit(*here.smtp, replace(mail, content=content))
+
+    assert reply.startswith("250")
+    assert [verdict.result for verdict in run.result().verdicts] == [Result.PASSED, Result.FAILED]
+    assert sorted(run.result().verdicts[1].differences) == [
+        *[f"a report that belongs to no case, emailId {play.filling.run}0020"] * 2,
+        "an SMS that belongs to no case, to +33639989990",
+        "an SMS that belongs to no case, to +33639989991",
+    ]
 
 
 async def test_without_reports_and_sandbox_only_replies_are_judged(tmp_path: Path) -> None:
