@@ -15,6 +15,9 @@ What the business expects is a value, not an exception (`Admitted | Rejected`, `
     ├── HttpUnavailable        web         the HTTP address cannot be listened on
     ├── StageEnded             daemon      a part of the gateway ended by itself
     ├── ProviderUnusable       providers   a carrier cannot be set up from its settings
+    ├── CorpusError            conformance a case of the corpus cannot be read, or makes no sense
+    ├── Unreachable            conformance nobody takes mail at the address of the gateway under test
+    ├── SandboxUnreachable     conformance the carrier sandbox behind it does not answer
     └── SandboxError           sandbox     the carrier in a box cannot do as asked: address, script
 
 Each branch lives in the room that raises it.

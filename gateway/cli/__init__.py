@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "migrate": "Make the store, or bring it to this version.",
         "lint": "Say what would become of a mail, without sending or storing anything.",
         "inject": "Submit a mail as if it had come by SMTP, and print the reply.",
+        "conformance": "Play a corpus of mails against any gateway and judge what comes back.",
         "sandbox": "Run the carrier in a box: it takes SMS and sends nothing.",
         "version": "Print the version, Python's and the libraries'.",
     }

@@ -13,11 +13,26 @@ The tests keep further folders of the same form.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from email import message_from_bytes
 from pathlib import Path
+
+from gateway.conformance.filling import to_wire
+from gateway.conformance.judge import subtract
+from gateway.conformance.report import read_report
+
+__all__ = [
+    "HERE",
+    "CarrierSms",
+    "Example",
+    "Outcome",
+    "judge",
+    "load_example",
+    "load_examples",
+    "read_carrier",
+    "read_report",
+    "to_wire",
+]
 
 HERE = Path(__file__).parent
 
@@ -71,11 +86,6 @@ def load_examples(root: Path = HERE) -> list[Example]:
     return [load_example(folder) for folder in sorted(root.iterdir()) if (folder / "01.eml").is_file()]
 
 
-def to_wire(mail: bytes) -> bytes:
-    """Return the mail with CRLF line ends, whatever the file has."""
-    return mail.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-
-
 def read_carrier(messages: Iterable[Mapping[str, object]]) -> tuple[CarrierSms, ...]:
     """Return what the sandbox lists (`/sandbox/messages`) as values."""
     return tuple(
@@ -86,14 +96,6 @@ def read_carrier(messages: Iterable[Mapping[str, object]]) -> tuple[CarrierSms, 
         )
         for one in messages
     )
-
-
-def read_report(mail: bytes) -> bytes:
-    """Return the body of a report as its reader sees it: decoded, with LF line ends."""
-    body = message_from_bytes(mail).get_payload(decode=True)
-    if not isinstance(body, bytes):
-        return b""
-    return body.replace(b"\r\n", b"\n")
 
 
 def judge(expected: Outcome, observed: Outcome) -> list[str]:
@@ -111,8 +113,8 @@ def judge(expected: Outcome, observed: Outcome) -> list[str]:
     return problems
 
 
-def _differences(what: str, expected: Iterable[object], observed: Iterable[object]) -> list[str]:
-    wanted, got = Counter(expected), Counter(observed)
-    return [f"missing {what}: {one}" for one in (wanted - got).elements()] + [
-        f"unexpected {what}: {one}" for one in (got - wanted).elements()
+def _differences(what: str, expected: Iterable[Hashable], observed: Iterable[Hashable]) -> list[str]:
+    wanted, got = tuple(expected), tuple(observed)
+    return [f"missing {what}: {one}" for one in subtract(wanted, got)] + [
+        f"unexpected {what}: {one}" for one in subtract(got, wanted)
     ]
