@@ -28,18 +28,19 @@ ACK_ALWAYS_0 = """
 """
 WORKS_DUPLICATES = """
     import dataclasses
-    import gateway.intake as intake
+    from gateway.intake import judging
     seen = set()
-    write_order = intake.write_order
+    write_order = judging.write_order
     def write_order_anew(pen, reading, allowed, profile):
-        order = write_order(pen, reading, allowed, profile)
-        if order.envoi is None:
-            return order
-        known = order.envoi.email_id in seen
-        seen.add(order.envoi.email_id)
-        fresh = dataclasses.replace(order.envoi, email_id=order.envoi.id) if known else order.envoi
-        return dataclasses.replace(order, envoi=fresh)
-    intake.write_order = write_order_anew
+        written = write_order(pen, reading, allowed, profile)
+        envoi = written.order.envoi
+        if envoi is None:
+            return written
+        known = envoi.email_id in seen
+        seen.add(envoi.email_id)
+        fresh = dataclasses.replace(envoi, email_id=envoi.id) if known else envoi
+        return dataclasses.replace(written, order=dataclasses.replace(written.order, envoi=fresh))
+    judging.write_order = write_order_anew
 """
 REPORTS_IN_UTF_8 = """
     from gateway.protocol import report_xml
