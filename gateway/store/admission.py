@@ -169,7 +169,7 @@ def unpaid_query(orders: Sequence[Order]) -> sa.Select[Any]:
     """Those of the SMS of the orders that the credit was not enough for: refused, and never claimed."""
     sms = tables.sms.c
     envois = [order.envoi.id for order in orders if order.envoi is not None]
-    was_unpaid = (sms.state == SmsState.REFUSED, sms.epoch == 0, sms.code == Code.C12_NO_CREDIT)
+    was_unpaid = (tables.one_of("sms.state", (SmsState.REFUSED,)), sms.epoch == 0, sms.code == Code.C12_NO_CREDIT)
     return sa.select(sms.id).where(sms.envoi_id.in_(envois), *was_unpaid)
 
 
