@@ -1,6 +1,7 @@
 """The command `mail2sms`: one module per command, imported when it is called.
 
-A command is a module of the same name (`-` written `_`) with a function of the same name, and a line in `COMMANDS`.
+A command is a module of the same name (`-` written `_`) with a function of the same name, and a line in `COMMANDS`; one
+with commands of its own has a `new_group()` of that name instead.
 Human text goes to stdout, logs and errors to stderr. Exit statuses are those of `gateway.cli.exits`.
 """
 
@@ -23,6 +24,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "check-config": "Say everything that is wrong with a configuration.",
         "init": "Write a configuration to start from, and make its store.",
         "migrate": "Make the store, or bring it to this version.",
+        "account": "Write the block of the configuration for a new account.",
+        "credit": "Show and change what accounts may still send, counted in parts.",
         "lint": "Say what would become of a mail, without sending or storing anything.",
         "inject": "Submit a mail as if it had come by SMTP, and print the reply.",
         "conformance": "Play a corpus of mails against any gateway and judge what comes back.",
@@ -45,9 +48,23 @@ class _Commands(TyperGroup):
 
 def _load(name: str) -> TyperCommand | TyperGroup:
     function = name.replace("-", "_")
+    found = getattr(import_module(f"gateway.cli.{function}"), function)
+    if isinstance(found, typer.Typer):
+        return cast("TyperGroup", get_command(found))
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    single.command(name, context_settings=_HELP)(getattr(import_module(f"gateway.cli.{function}"), function))
+    single.command(name, context_settings=_HELP)(found)
     return cast("TyperCommand", get_command(single))
+
+
+def new_group() -> typer.Typer:
+    """Return what commands of a command are added to; its callback has the help."""
+    return typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings=_HELP,
+    )
 
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

@@ -1,6 +1,6 @@
 """What would come of a mail if it came now and the carrier took every SMS it is handed. Nothing is written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
@@ -13,6 +13,7 @@ from gateway.outcomes import ReportRules, render_not_report
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind, SmsAnswer
 from gateway.store.base import AnsweredEnvoi, Duplicate, Foreseen, NewEnvoi, NewReport, Order, Retransmitted, Stored
+from gateway.store.credit import refuse_unpaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ class Forecast:
 
 def make_forecast(judgement: Judgement, foreseen: Foreseen | None, *, now: datetime, rules: ReportRules) -> Forecast:
     """Return what would come of the mail, the reports byte for byte."""
+    judgement = _pay(judgement, foreseen)
     match judgement:
         case NotTaken():
             ack, not_ = _none(ReportKind.ACK, "the mail is not taken"), _of_refusal(judgement)
@@ -66,6 +68,14 @@ def make_forecast(judgement: Judgement, foreseen: Foreseen | None, *, now: datet
         case _:
             assert_never(judgement)
     return Forecast(judgement=judgement, foreseen=foreseen, ack=ack, not_=not_)
+
+
+def _pay(judgement: Judgement, foreseen: Foreseen | None) -> Judgement:
+    """Return the same with those SMS refused that the account's credit is not enough for (docs/protocol.md §10.3)."""
+    if not isinstance(judgement, Taken) or foreseen is None or not isinstance(foreseen.outcome, Stored):
+        return judgement
+    written = judgement.written
+    return replace(judgement, written=replace(written, order=refuse_unpaid(written.order, foreseen.outcome.unpaid)))
 
 
 def _of_refusal(judgement: NotTaken) -> Prospect:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from gateway.policy.addresses import matches, to_ascii_domain
+from gateway.policy.addresses import matches, parse_address, to_ascii_domain
 from gateway.policy.public_holidays import SUBDIVISIONS
 from gateway.protocol.envoi import Mode
 from gateway.protocol.report import ReportFormat
@@ -123,6 +123,12 @@ def _check_keyid(keyid: SecretStr) -> SecretStr:
     return keyid
 
 
+def _check_mail(text: str) -> str:
+    if parse_address(text) is None:
+        raise ValueError(f'"{text}" is not a mail address: write one like "it@example.org"')
+    return text
+
+
 def _check_some(values: tuple[T, ...]) -> tuple[T, ...]:
     if not values:
         raise ValueError("write at least one")
@@ -136,6 +142,8 @@ Country = Annotated[str, AfterValidator(_check_country)]
 TimeZone = Annotated[str, AfterValidator(_check_timezone)]
 Subdivision = Annotated[str, AfterValidator(_check_subdivision)]
 Keyid = Annotated[SecretStr, AfterValidator(_check_keyid)]
+MailAddress = Annotated[str, AfterValidator(_check_mail)]
+Note = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Account(Settings):
@@ -147,6 +155,10 @@ class Account(Settings):
     domains: Annotated[tuple[DomainPattern, ...], AfterValidator(_check_some)] = Field(
         description='Domains of the From: address; exact, or "*.example.org" for what is below it.'
     )
+    company: Note | None = Field(default=None, description="Whose account it is; for the operator alone.")
+    contact: Note | None = Field(default=None, description="Whom to ask there; for the operator alone.")
+    telephone: Note | None = Field(default=None, description="And under which number; for the operator alone.")
+    mail: MailAddress | None = Field(default=None, description="And at which address; for the operator alone.")
     networks: tuple[Network, ...] = Field(
         default=(), description="Networks of this account's clients; empty: those of the listener."
     )
@@ -192,6 +204,12 @@ class Account(Settings):
     max_recipients: int = Field(default=500, ge=1, le=10_000, description="The most lines of mobiles.csv.")
     validity_s: Seconds = Field(default=86_400, description="An SMS not sent within this time expires, reported 999.")
     timezone: TimeZone = Field(default="Europe/Paris", description="Zone of <date_envoi> and of the hours.")
+    credit_warning: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="A warning in the log when the credit falls below so many parts; 0: never.",
+    )
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

@@ -11,10 +11,21 @@ from typing import Any, assert_never
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.lifecycle import EnvoiId, MailId
-from gateway.protocol.codes import AckCode
-from gateway.store import tables
-from gateway.store.base import AdmitOutcome, Duplicate, Foreseen, NewReport, Order, Refusal, Retransmitted, Stored
+from gateway.lifecycle import EnvoiId, MailId, SmsId, SmsState
+from gateway.protocol.codes import AckCode, Code
+from gateway.store import credit, tables
+from gateway.store.base import (
+    AdmitOutcome,
+    Duplicate,
+    Foreseen,
+    NewReport,
+    NewSms,
+    Order,
+    Refusal,
+    Reserved,
+    Retransmitted,
+    Stored,
+)
 from gateway.store.errors import StoreError, translated
 from gateway.store.group_commit import Result
 from gateway.store.order_rows import (
@@ -39,24 +50,31 @@ async def store_orders(connection: AsyncConnection, orders: Sequence[Order]) -> 
     """
     # Nodes that insert the same keys in the same order wait for one another; in another they would lock each other out
     sequence = sorted(range(len(orders)), key=lambda index: _claim(orders[index]) or ("", ""))
+    # Before anything is inserted: who waits for a credit must not hold what its holder may wait for
+    with translated():
+        balances = await credit.read_balances(connection, [one.mail.account for one in orders], for_update=True)
     results: Sequence[Result]
     try:
-        results = await _store_in_savepoint(connection, [orders[index] for index in sequence])
+        results = await _store_in_savepoint(connection, [orders[index] for index in sequence], balances)
     except StoreError as error:
         _raise_if_not_of_orders(error)
-        results = [await _store_apart(connection, orders[index]) for index in sequence]
+        results = [await _store_apart(connection, orders[index], balances) for index in sequence]
     by_index = dict(zip(sequence, results, strict=True))
     return [by_index[index] for index in range(len(orders))]
 
 
-async def _store_apart(connection: AsyncConnection, order: Order) -> Result:
+_Balances = dict[str, int]
+"""What is left to accounts that have a limit: less after each order that was stored."""
+
+
+async def _store_apart(connection: AsyncConnection, order: Order, balances: _Balances) -> Result:
     try:
-        return (await _store_in_savepoint(connection, [order]))[0]
+        return (await _store_in_savepoint(connection, [order], balances))[0]
     except StoreError as error:
         _raise_if_not_of_orders(error)
     try:
         # Another node may have been first. Its transaction was waited for, so this time its rows are seen
-        return (await _store_in_savepoint(connection, [order]))[0]
+        return (await _store_in_savepoint(connection, [order], balances))[0]
     except StoreError as error:
         _raise_if_not_of_orders(error)
         return error
@@ -67,11 +85,14 @@ def _raise_if_not_of_orders(error: StoreError) -> None:
         raise error
 
 
-async def _store_in_savepoint(connection: AsyncConnection, orders: Sequence[Order]) -> list[AdmitOutcome]:
+async def _store_in_savepoint(
+    connection: AsyncConnection, orders: Sequence[Order], balances: _Balances
+) -> list[AdmitOutcome]:
     savepoint = await connection.begin_nested()
+    left = dict(balances)
     try:
         with translated():
-            outcomes = await _store(connection, orders)
+            outcomes = await _store(connection, orders, left)
     except (ValueError, ArithmeticError) as error:
         await savepoint.rollback()
         # what the driver cannot put into a column at all
@@ -82,13 +103,17 @@ async def _store_in_savepoint(connection: AsyncConnection, orders: Sequence[Orde
         await savepoint.rollback()
         raise
     await savepoint.commit()
+    balances.update(left)
     return outcomes
 
 
-async def _store(connection: AsyncConnection, orders: Sequence[Order]) -> list[AdmitOutcome]:
-    known = await _look_up(connection, orders)
-    rows = _Rows()
+async def _store(connection: AsyncConnection, orders: Sequence[Order], balances: _Balances) -> list[AdmitOutcome]:
+    known = await _look_up(connection, orders, balances)
+    before, rows = dict(balances), _Rows()
     outcomes = [_place(order, known, rows) for order in orders]
+    reserved = {account: number - balances[account] for account, number in before.items()}
+    if any(reserved.values()):
+        await credit.write_reserved(connection, reserved, max(order.mail.received_at for order in orders))
     await insert_all(connection, tables.mail, rows.mail)
     await insert_all(connection, tables.email_id, rows.email_id)
     await insert_all(connection, tables.envoi, rows.envoi)
@@ -104,6 +129,8 @@ class _Known:
     mails: set[str]
     fingerprints: dict[bytes, MailId]
     claims: dict[_Claim, EnvoiId]
+    unpaid: frozenset[SmsId]  # of these very orders, if one was stored before
+    balances: _Balances
 
 
 @dataclass(slots=True)
@@ -138,20 +165,33 @@ def known_claims_query(claims: Sequence[_Claim]) -> sa.Select[Any]:
     return sa.select(key.account, key.email_id, key.envoi_id).where(is_used)
 
 
-async def _look_up(connection: AsyncConnection, orders: Sequence[Order]) -> _Known:
+def unpaid_query(orders: Sequence[Order]) -> sa.Select[Any]:
+    """Those of the SMS of the orders that the credit was not enough for: refused, and never claimed."""
+    sms = tables.sms.c
+    envois = [order.envoi.id for order in orders if order.envoi is not None]
+    was_unpaid = (tables.one_of("sms.state", (SmsState.REFUSED,)), sms.epoch == 0, sms.code == Code.C12_NO_CREDIT)
+    return sa.select(sms.id).where(sms.envoi_id.in_(envois), *was_unpaid)
+
+
+async def _look_up(connection: AsyncConnection, orders: Sequence[Order], balances: _Balances) -> _Known:
     mails = (await connection.execute(known_mails_query(orders))).all()
+    again = [order for order in orders if order.mail.id in {row.id for row in mails}]
+    unpaid = await connection.scalars(unpaid_query(again)) if again else ()
     claims = [claim for order in orders if (claim := _claim(order)) is not None]
     used = (await connection.execute(known_claims_query(claims))).all() if claims else ()
     return _Known(
         mails={row.id for row in mails},
         fingerprints={row.fingerprint: MailId(row.id) for row in mails if row.fingerprint is not None},
         claims={(row.account, row.email_id): EnvoiId(row.envoi_id) for row in used},
+        unpaid=frozenset(SmsId(sms_id) for sms_id in unpaid),
+        balances=balances,
     )
 
 
 async def foresee(connection: AsyncConnection, order: Order) -> Foreseen:
     """What would become of the order, by the same rules; nothing is written."""
-    outcome = _place(order, await _look_up(connection, [order]), _Rows())
+    balances = await credit.read_balances(connection, [order.mail.account])
+    outcome = _place(order, await _look_up(connection, [order], balances), _Rows())
     mail, key = tables.mail.c, tables.email_id.c
     match outcome:
         case Stored():
@@ -168,11 +208,13 @@ async def foresee(connection: AsyncConnection, order: Order) -> Foreseen:
 
 def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
     """What becomes of the order; what it writes is among the rows (docs/protocol.md §1.6, §7)."""
-    mail, envoi, claim, mark = order.mail, order.envoi, _claim(order), fingerprint(order.mail)
+    mail, claim, mark = order.mail, _claim(order), fingerprint(order.mail)
     first = None if claim is None else known.claims.get(claim)
     if mail.id in known.mails:
         # This very order: it was committed, and whoever led its group was cut off before saying so
-        return _stored(order) if first is None or first == _envoi_id(order) else _duplicate(order, first)
+        if first is not None and first != _envoi_id(order):
+            return _duplicate(order, first)
+        return _stored(order, [each.id for each in _sms(order) if each.id in known.unpaid])
     if mark is not None and mark in known.fingerprints:
         return Retransmitted(first_mail_id=known.fingerprints[mark])
     known.mails.add(mail.id)
@@ -182,14 +224,32 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
     if first is not None:
         rows.report += _report_rows(order, order.duplicate_reports)
         return _duplicate(order, first)
+    unpaid, reserved = _pay(order, known.balances)
+    paid = credit.refuse_unpaid(order, unpaid)
+    envoi = paid.envoi
     if envoi is not None:
-        rows.envoi.append(envoi_row(mail, envoi, order.reports))
-        rows.sms += [sms_row(mail, envoi, sms) for sms in envoi.sms]
+        rows.envoi.append(envoi_row(mail, envoi, paid.reports))
+        rows.sms += [sms_row(mail, envoi, sms, is_paid=reserved is not None) for sms in envoi.sms]
         if claim is not None:
             known.claims[claim] = envoi.id
             rows.email_id.append(claim_row(mail, envoi))
-    rows.report += _report_rows(order, order.reports, _envoi_id(order))
-    return _stored(order)
+    rows.report += _report_rows(paid, paid.reports, _envoi_id(paid))
+    return _stored(order, unpaid, reserved)
+
+
+def _pay(order: Order, balances: _Balances) -> tuple[Sequence[SmsId], Reserved | None]:
+    """Take what the order needs from the balance of its account; return what it is not enough for, and what it took."""
+    account = order.mail.account
+    before = balances.get(account)
+    if before is None:  # no limit
+        return (), None
+    unpaid, after = credit.reserve(_sms(order), before)
+    balances[account] = after
+    return unpaid, Reserved(before=before, after=after)
+
+
+def _sms(order: Order) -> tuple[NewSms, ...]:
+    return () if order.envoi is None else order.envoi.sms
 
 
 def _claim(order: Order) -> _Claim | None:
@@ -202,8 +262,9 @@ def _envoi_id(order: Order) -> EnvoiId | None:
     return None if order.envoi is None else order.envoi.id
 
 
-def _stored(order: Order) -> Stored:
-    return Stored(mail_id=order.mail.id, ack_code=AckCode.A0_PROCESSED if _claim(order) else AckCode.A2_NO_ID)
+def _stored(order: Order, unpaid: Sequence[SmsId], reserved: Reserved | None = None) -> Stored:
+    code = AckCode.A0_PROCESSED if _claim(order) else AckCode.A2_NO_ID
+    return Stored(mail_id=order.mail.id, ack_code=code, unpaid=tuple(unpaid), reserved=reserved)
 
 
 def _duplicate(order: Order, first: EnvoiId) -> Duplicate:

@@ -89,21 +89,51 @@ class Order:
     """One mail with everything it causes, to be stored in one transaction.
 
     `envoi` is None when the mail carries no emailId (Ack code 2). `reports` go with a first arrival;
-    `duplicate_reports` (Ack code 1) instead of everything else when the account has used the emailId before.
+    `duplicate_reports` (Ack code 1) instead of everything else when the account has used the emailId before;
+    `unpaid_reports` too when there are SMS to be sent and the account's credit is not enough for any of them: the Not
+    that says so, with code 12 for each of them.
     """
 
     mail: NewMail
     envoi: NewEnvoi | None
     reports: tuple[NewReport, ...]
     duplicate_reports: tuple[NewReport, ...] = ()
+    unpaid_reports: tuple[NewReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credit:
+    """What an account may still send, in parts (docs/protocol.md §10.2).
+
+    What was ever given to it is the sum of the three; `balance` is None when there is no limit.
+    """
+
+    account: str
+    balance: int | None  # what is left to reserve
+    reserved: int  # by SMS that have no answer yet
+    spent: int  # by SMS that a carrier took
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """What an order did to the balance of its account: parts before and after it."""
+
+    before: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A first arrival: all of it is on disk."""
+    """A first arrival: all of it is on disk.
+
+    `unpaid` are the SMS of the order that the credit of the account is not enough for: refused with code 12.
+    """
 
     mail_id: MailId
     ack_code: AckCode
+    unpaid: tuple[SmsId, ...] = ()
+    reserved: Reserved | None = None  # None: there is no limit, or the order was stored before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

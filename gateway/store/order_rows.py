@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 
-from gateway.lifecycle import SMS_FIRST_STATES, EnvoiId, MailId, ReportState
+from gateway.lifecycle import SMS_FIRST_STATES, EnvoiId, MailId, ReportState, SmsState
 from gateway.protocol.report import ReportKind
 from gateway.store.base import NewEnvoi, NewMail, NewReport, NewSms, Refusal
 from gateway.store.errors import StoreError
@@ -65,8 +65,8 @@ def envoi_row(mail: NewMail, envoi: NewEnvoi, reports: Sequence[NewReport]) -> R
     }
 
 
-def sms_row(mail: NewMail, envoi: NewEnvoi, sms: NewSms) -> Row:
-    """One SMS, waiting or refused."""
+def sms_row(mail: NewMail, envoi: NewEnvoi, sms: NewSms, *, is_paid: bool) -> Row:
+    """One SMS, waiting or refused; `is_paid`: its account has a credit, and while it waits it reserves its parts."""
     if sms.state not in SMS_FIRST_STATES:
         raise StoreError(f"an SMS cannot begin as {sms.state.value}")
     return {
@@ -79,6 +79,7 @@ def sms_row(mail: NewMail, envoi: NewEnvoi, sms: NewSms) -> Row:
         "settled_at": mail.received_at if sms.state.is_final else None,
         "epoch": 0,
         "attempts": 0,
+        "reserved_parts": (sms.parts or None) if is_paid and sms.state is SmsState.QUEUED else None,
     }
 
 

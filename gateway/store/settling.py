@@ -3,8 +3,8 @@
 A move names the state it comes from and the epoch of the claim: whoever comes second moves nothing. The Not is staged
 in the transaction of the move that completes its envoi, so neither can exist without the other.
 
-Locks are taken in one order everywhere, first SMS by id, then envois by id: two nodes that settle the last SMS of one
-envoi wait for one another, and the second sees what the first has done.
+Locks are taken in one order everywhere, first SMS by id, then envois by id, then credits by account: two nodes that
+settle the last SMS of one envoi wait for one another, and the second sees what the first has done.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import SmsAnswer
-from gateway.store import tables
+from gateway.store import credit, tables
 from gateway.store.admission import insert_all
 from gateway.store.base import AnsweredEnvoi, RenderNot, Settled, Settlement
 from gateway.store.errors import StoreError
@@ -42,6 +42,7 @@ async def settle(
     await _note_attempts(connection, moving, now)
     touched = {EnvoiId(rows[one.sms_id]["envoi_id"]) for one in moving if targets[one.sms_id].is_answered}
     reports = await _stage_nots(connection, sorted(touched), now, render_not)
+    await credit.settle_reserved(connection, [(rows[one.sms_id], targets[one.sms_id]) for one in moving], now)
     return Settled(moved=tuple(one.sms_id for one in moving), reports=reports)
 
 
@@ -65,6 +66,7 @@ def _targets(settlements: Iterable[Settlement]) -> dict[SmsId, SmsState]:
 _READ = (
     _sms.id,
     _sms.envoi_id,
+    _sms.account,
     _sms.state,
     _sms.epoch,
     _sms.attempts,
@@ -72,6 +74,7 @@ _READ = (
     _sms.code,
     _sms.provider_ref,
     _sms.billed_parts,
+    _sms.reserved_parts,
 )
 
 
@@ -99,6 +102,7 @@ def _move_row(row: sa.RowMapping, one: Settlement, target: SmsState, now: dateti
         "b_reason": one.reason,
         "b_provider_ref": one.provider_ref or row["provider_ref"],
         "b_billed_parts": row["billed_parts"] if one.parts is None else one.parts,
+        "b_reserved_parts": None if target.is_answered else row["reserved_parts"],
     }
 
 
@@ -107,7 +111,18 @@ def _is_still_waiting(one: Settlement) -> bool:
     return one.from_state in SMS_WAITING or one.event is SmsEvent.POSTPONED
 
 
-_WRITTEN = ("state", "since_at", "settled_at", "attempts", "due_at", "code", "reason", "provider_ref", "billed_parts")
+_WRITTEN = (
+    "state",
+    "since_at",
+    "settled_at",
+    "attempts",
+    "due_at",
+    "code",
+    "reason",
+    "provider_ref",
+    "billed_parts",
+    "reserved_parts",
+)
 _MOVE = (
     tables.sms.update()
     .where(_sms.id == sa.bindparam("b_id"), _sms.state == sa.bindparam("b_from"), _sms.epoch == sa.bindparam("b_epoch"))

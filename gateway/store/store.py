@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import ReportId
-from gateway.store import admission, claims, reports, settling, watch
+from gateway.store import admission, claims, credit, reports, settling, watch
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
     ClaimedReport,
     ClaimedSms,
+    Credit,
     Foreseen,
     LostSms,
     Order,
@@ -83,9 +84,10 @@ class Store:
 
         Looked at in this order: the same mail again (nothing is written), an emailId used before (the mail and
         `duplicate_reports` are written), else all of it. An envoi that is answered from the start (a fault, every SMS
-        refused) brings its Not in `reports`; any other must not. Mails that arrive together share a transaction, and
-        one that cannot be stored, or whose caller gives up, harms no other. After `StoreUnavailable` it may be stored
-        all the same: the sender sends it again, and it is found.
+        refused) brings its Not in `reports`; any other must not. Where the account has a credit, each SMS reserves its
+        parts, or is refused with code 12; `unpaid_reports` go too when that answers the envoi (docs/protocol.md §10.3).
+        Mails that arrive together share a transaction, and one that cannot be stored, or whose caller gives up, harms
+        no other. After `StoreUnavailable` it may be stored all the same: the sender sends it again, and it is found.
         """
         async with self._in_time():
             return await self._group.admit(order)
@@ -129,8 +131,9 @@ class Store:
 
         `render_not` is called once in the life of an envoi, when its every SMS has its answer, and only if the Not is
         wanted. `POSTPONED` and `CANCELLED` out of `sending` mean that no call was made: the attempt is forgotten and
-        not counted. Raises `ValueError` for a move that the lifecycle does not know, for a move to `queued` without
-        `due_at` (but for RELEASED, which keeps the old one), and for one SMS twice.
+        not counted. What an SMS had reserved of its account's credit is spent when a carrier took it, and given back
+        when it has any other answer. Raises `ValueError` for a move that the lifecycle does not know, for a move to
+        `queued` without `due_at` (but for RELEASED, which keeps the old one), and for one SMS twice.
         """
         async with self._step(self._database.write) as connection:
             return await settling.settle(connection, settlements, now, render_not)
@@ -175,6 +178,23 @@ class Store:
         """
         async with self._step(self._database.write) as connection:
             return await reports.recover(connection, now, now if as_of is None else as_of)
+
+    # --- operators ---------------------------------------------------------------------------------------------------
+
+    async def credits(self) -> tuple[Credit, ...]:
+        """The accounts that have, or had, a credit, by name; all others have no limit (docs/protocol.md §10.3)."""
+        async with self._step(self._database.read) as connection:
+            return await credit.read_all(connection)
+
+    async def add_credit(self, account: str, parts: int, now: datetime) -> Credit:
+        """The account may send so many parts more; if it had no limit, these are all it may send."""
+        async with self._step(self._database.write) as connection:
+            return await credit.add(connection, account, parts, now)
+
+    async def set_credit(self, account: str, parts: int | None, now: datetime) -> Credit:
+        """The account may send so many parts beside those reserved; None: any number."""
+        async with self._step(self._database.write) as connection:
+            return await credit.put(connection, account, parts, now)
 
     # --- everybody ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
     mail ──< envoi ──< sms ──< attempt        what came in, what it asks for, each text, each call to a carrier
     mail | refusal ──< report                  what goes back
     email_id                                   which emailIds are used up; outlives everything (docs/protocol.md §7.1)
+    credit                                     what accounts may still send, in parts (docs/protocol.md §10.2)
 
 Each index names the query it serves. Conditions on states are written out from `gateway.lifecycle`.
 """
@@ -132,7 +133,8 @@ sms = sa.Table(
     sa.Column("reason", Foreign(_REASON_BYTES)),
     sa.Column("provider", sa.Text),
     sa.Column("provider_ref", Foreign(_REASON_BYTES)),
-    sa.Column("billed_parts", sa.Integer),
+    sa.Column("billed_parts", sa.Integer),  # as the carrier counts; the account's credit goes by `parts`
+    sa.Column("reserved_parts", sa.Integer),  # of the account's credit, until it is answered; None: nothing is
     _known("state", SmsState),
     sa.CheckConstraint(sa.text(f"{one_of('state', SMS_FINAL)} = (settled_at IS NOT NULL)"), name="settled_if_final"),
     sa.CheckConstraint(
@@ -146,6 +148,10 @@ sms = sa.Table(
         name="sendable_if_open",
     ),
     sa.CheckConstraint(sa.text("epoch >= attempts AND attempts >= 0"), name="epoch_counts_claims"),
+    sa.CheckConstraint(
+        sa.text(f"reserved_parts IS NULL OR (reserved_parts > 0 AND {one_of('state', SMS_UNANSWERED)})"),
+        name="reserved_until_answered",
+    ),
     sa.UniqueConstraint("tracker"),  # a receipt finds its SMS
     sa.UniqueConstraint("envoi_id", "position"),  # settle_sms: the answers of an envoi, in order
 )
@@ -214,6 +220,19 @@ report = sa.Table(
         sa.text(f"{one_of('state', (ReportState.SENDING,))} = (lease_until IS NOT NULL)"), name="leased_if_sending"
     ),
     sa.CheckConstraint(sa.text("(mail_id IS NULL) <> (refusal_id IS NULL)"), name="one_cause"),
+)
+
+
+credit = sa.Table(
+    "credit",
+    metadata,
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("balance", sa.BigInteger),  # parts that may still be reserved; None: any number
+    sa.Column("reserved", sa.BigInteger, nullable=False),  # the sum of `reserved_parts`
+    sa.Column("spent", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+    sa.CheckConstraint(sa.text("balance IS NULL OR balance >= 0"), name="balance_not_negative"),
+    sa.CheckConstraint(sa.text("reserved >= 0 AND spent >= 0"), name="counts_not_negative"),
 )
 
 

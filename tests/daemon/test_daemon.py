@@ -22,6 +22,7 @@ from gateway.smtp.mailbox import Mailbox
 from gateway.store import Store, StoreUnavailable, StoreUnusable, tables
 from gateway.web.server import HttpServer, HttpUnavailable, split_listen
 from tests.store.samples import rows
+from tests.support.clock import START
 
 SENDER = "alerte@masociete.com"
 RECIPIENT = "sendsms@gw.example.org"
@@ -279,3 +280,24 @@ def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
         pass
     with sole_owner(database), (tmp_path / "gateway.db.lock").open() as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.slow
+async def test_what_the_carrier_takes_is_spent_and_the_rest_is_told_12(
+    config: Config, sandbox: Sandbox, mailbox: Mailbox
+) -> None:
+    content = mail("1548").replace(b"<num>0601020304</num>", b"<num1>0601020304</num1>\r\n<num2>0601020305</num2>")
+    async with Daemon(config) as daemon:
+        store = await Store.open(config.store)
+        await store.set_credit("masociete", 1, START)  # beside the daemon, as `mail2sms credit set` does
+        await send(daemon, content)
+        await sandbox.wait_for_messages(1)
+        reports = await mailbox.wait_for(2)
+        (credit,) = await store.credits()
+        await store.close()
+
+    assert [message["number"] for message in sandbox.messages] == ["33601020304"]
+    assert (credit.balance, credit.reserved, credit.spent) == (0, 0, 1)
+    (not_,) = [report.content for report in reports if b"<etatNot>" in report.content]
+    assert b"<code1>0</code1>\r\n<tel1>0601020304</tel1>" in not_
+    assert b"<code2>12</code2>\r\n<tel2>0601020305</tel2>" in not_

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.lifecycle import EnvoiId, ReportState, SmsState
-from gateway.store import Store, admission, claims, reports, settling, tables, watch
+from gateway.store import Store, admission, claims, credit, reports, settling, tables, watch
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN
 from tests.store.samples import LATER, new_mail, new_order, new_report, new_sms, rows
 from tests.support.clock import START
@@ -121,3 +121,7 @@ async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> N
     for accounts, keys in claims_of.items():
         used = await plan_by_keys(full_store, admission.known_claims_query(keys))
         assert len(re.findall("pk_email_id|autoindex_email_id_1", used)) == accounts, used
+    unpaid = await plan(full_store, admission.unpaid_query([order]))
+    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unpaid), unpaid
+    balances = await plan_by_keys(full_store, credit.balances_query(["acme", "other"]))
+    assert re.search("pk_credit|autoindex_credit_1", balances), balances

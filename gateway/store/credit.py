@@ -1,0 +1,175 @@
+"""What accounts may still send, counted in parts (docs/protocol.md §10.2).
+
+An account without a row here, or with a balance of NULL, has no limit. Parts move between three places: the balance
+gives to what is reserved when an SMS is stored; from there they are spent when a carrier takes the SMS, or given back
+when it ends in any other way. Each SMS knows what it has reserved, and forgets it when it is answered, so nothing is
+spent or given back twice, nor by an SMS from before there was a credit. A row is never deleted: SMS may be under way.
+
+Locks: whoever stores orders takes the rows of all their accounts first, by name; whoever settles takes them last.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.lifecycle import SmsId, SmsState
+from gateway.protocol.codes import Code
+from gateway.store import tables
+from gateway.store.base import Credit, NewSms, Order
+
+UNPAID = "the account's credit is not enough"
+
+_credit = tables.credit.c
+
+_SPENDS = (SmsState.ACCEPTED, SmsState.DELIVERED)
+"""Answers that mean that a carrier took the SMS; all others give its parts back."""
+
+
+# --- pure ------------------------------------------------------------------------------------------------------------
+
+
+def reserve(sms: Iterable[NewSms], balance: int) -> tuple[tuple[SmsId, ...], int]:
+    """Those of the SMS that the balance is not enough for, and what is left of it (docs/protocol.md §10.3).
+
+    In order of position each takes what it needs if there is so much: a short one may go after a long one did not.
+    """
+    unpaid = []
+    for one in sorted(sms, key=lambda one: one.position):
+        if one.state is not SmsState.QUEUED:
+            continue
+        if one.parts > balance:
+            unpaid.append(one.id)
+        else:
+            balance -= one.parts
+    return tuple(unpaid), balance
+
+
+def refuse_unpaid(order: Order, unpaid: Sequence[SmsId]) -> Order:
+    """The order with these SMS refused, and with its Not when none is left to wait for (docs/protocol.md §10.3)."""
+    if order.envoi is None or not unpaid:
+        return order
+    sms = tuple(_refused(one) if one.id in unpaid else one for one in order.envoi.sms)
+    is_answered = all(one.state.is_answered for one in sms)
+    return replace(
+        order,
+        envoi=replace(order.envoi, sms=sms),
+        reports=order.reports + order.unpaid_reports if is_answered else order.reports,
+    )
+
+
+def _refused(sms: NewSms) -> NewSms:
+    return replace(sms, state=SmsState.REFUSED, code=Code.C12_NO_CREDIT, reason=UNPAID, due_at=None, expires_at=None)
+
+
+# --- while orders are stored, and SMS settled ------------------------------------------------------------------------
+
+
+def balances_query(accounts: Iterable[str]) -> sa.Select[Any]:
+    """What is left to those of the accounts that have a limit."""
+    names = sorted(set(accounts))
+    return (
+        sa.select(_credit.account, _credit.balance)
+        .where(_credit.account.in_(names), _credit.balance.is_not(None))
+        .order_by(_credit.account)
+    )
+
+
+async def read_balances(
+    connection: AsyncConnection, accounts: Iterable[str], *, for_update: bool = False
+) -> dict[str, int]:
+    """What is left to each account that has a limit; `for_update`: nobody else changes it during the transaction."""
+    query = balances_query(accounts)
+    found = await connection.execute(query.with_for_update() if for_update else query)
+    return {row.account: row.balance for row in found}
+
+
+_RESERVE = (
+    tables.credit.update()
+    .where(_credit.account == sa.bindparam("b_account"))
+    .values(
+        balance=_credit.balance - sa.bindparam("b_parts", type_=sa.BigInteger),
+        reserved=_credit.reserved + sa.bindparam("b_parts", type_=sa.BigInteger),
+        updated_at=sa.bindparam("b_now"),
+    )
+)
+
+
+async def write_reserved(connection: AsyncConnection, parts: Mapping[str, int], now: datetime) -> None:
+    """So many parts of each account are reserved; their rows are locked."""
+    rows = [{"b_account": account, "b_parts": number, "b_now": now} for account, number in parts.items()]
+    await connection.execute(_RESERVE, rows)
+
+
+_SETTLE = (
+    tables.credit.update()
+    .where(_credit.account == sa.bindparam("b_account"))
+    .values(
+        # NULL, which is no limit, stays NULL
+        balance=_credit.balance + sa.bindparam("b_returned", type_=sa.BigInteger),
+        reserved=_credit.reserved
+        - sa.bindparam("b_returned", type_=sa.BigInteger)
+        - sa.bindparam("b_spent", type_=sa.BigInteger),
+        spent=_credit.spent + sa.bindparam("b_spent", type_=sa.BigInteger),
+        updated_at=sa.bindparam("b_now"),
+    )
+)
+
+
+async def settle_reserved(
+    connection: AsyncConnection, answered: Iterable[tuple[sa.RowMapping, SmsState]], now: datetime
+) -> None:
+    """What these SMS had reserved, as their rows said before, is spent, or given back (docs/protocol.md §10.2).
+
+    An undelivered one that was never known to be accepted is given back.
+    """
+    spent: dict[str, int] = {}
+    returned: dict[str, int] = {}
+    for row, state in answered:
+        if state.is_answered and row["reserved_parts"] is not None:
+            counts = spent if state in _SPENDS else returned
+            counts[row["account"]] = counts.get(row["account"], 0) + row["reserved_parts"]
+    rows = [
+        {
+            "b_account": account,
+            "b_spent": spent.get(account, 0),
+            "b_returned": returned.get(account, 0),
+            "b_now": now,
+        }
+        for account in sorted({*spent, *returned})
+    ]
+    if rows:
+        await connection.execute(_SETTLE, rows)
+
+
+# --- for operators ---------------------------------------------------------------------------------------------------
+
+
+async def read_all(connection: AsyncConnection) -> tuple[Credit, ...]:
+    """Every account that has, or had, a credit, by name."""
+    found = await connection.execute(sa.select(tables.credit).order_by(_credit.account))
+    return tuple(Credit(**row) for row in found.mappings())
+
+
+async def add(connection: AsyncConnection, account: str, parts: int, now: datetime) -> Credit:
+    """The balance is more by so many parts; without a limit before, it is these."""
+    return await _write(connection, account, sa.func.coalesce(_credit.balance, 0) + parts, now)
+
+
+async def put(connection: AsyncConnection, account: str, parts: int | None, now: datetime) -> Credit:
+    """The balance is this, whatever it was; None: without a limit."""
+    return await _write(connection, account, sa.null() if parts is None else sa.literal(parts), now)
+
+
+async def _write(connection: AsyncConnection, account: str, balance: sa.ColumnElement[Any], now: datetime) -> Credit:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    first = insert(tables.credit).values(account=account, balance=None, reserved=0, spent=0, updated_at=now)
+    await connection.execute(first.on_conflict_do_nothing())
+    this = _credit.account == account
+    await connection.execute(tables.credit.update().where(this).values(balance=balance, updated_at=now))
+    row = (await connection.execute(sa.select(tables.credit).where(this))).mappings().one()
+    return Credit(**row)
