@@ -5,7 +5,6 @@ by its nearest (§6.3); with it, a text that has such a character goes out as UC
 Units are septets in GSM (an extension character takes two) and 16-bit units in UCS-2 (a surrogate pair is two).
 """
 
-import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,13 +22,10 @@ EXTENSION = frozenset("\f^{}\\[~]|€")
 """What takes two septets: the escape and one more."""
 
 _ALPHABET = BASIC | EXTENSION
-_LETTERS = re.escape("".join(sorted(_ALPHABET)))
-_FOREIGN = re.compile(f"[{_LETTERS}]?[^{_LETTERS}]+")
-"""Whatever is outside the alphabet, with the character before it, whose accents it may begin with."""
-
 _UNKNOWN = "?"
 _JOINER = "\u200d"
 _MOST_MARKS = 8
+_FEW = 16  # foreign characters in a text, up to which it is read faster once for each than character by character
 
 _PAIRS = """
     … ...  · .  ¸ ,  ¦ |  × x  ± +/-  ≈ ~  ≠ <>  ≤ <=  ≥ >=  ˜ ~  ˆ ^  ˙ .  ° o  µ u  © (c)  ® (r)  ‰ o/oo  ¢ c  ƒ f
@@ -95,10 +91,13 @@ def transliterate(text: str) -> Transliteration:
     """Return `text` with the nearest the alphabet has, `?` where it has nothing near (docs/protocol.md §6.3)."""
     if is_gsm(text):
         return Transliteration(text=text, changes=())
-    changes: dict[str, str] = {}
-    return Transliteration(
-        text=_FOREIGN.sub(lambda stretch: _replace_all(stretch[0], changes), text), changes=tuple(changes.items())
-    )
+    foreign = [character for character in dict.fromkeys(text) if character not in _ALPHABET]
+    if len(foreign) > _FEW or any(map(_is_mark, foreign)):
+        return _transliterate_each(text)
+    changes = [(character, _nearest(character)) for character in foreign]
+    for old, new in changes:  # each stands for itself, and what replaces it is in the alphabet
+        text = text.replace(old, new)
+    return Transliteration(text=text, changes=tuple(changes))
 
 
 def count_parts(text: str, ucs2: bool = False, reserve_units: int = 0) -> Size:
@@ -106,8 +105,7 @@ def count_parts(text: str, ucs2: bool = False, reserve_units: int = 0) -> Size:
 
     `units` are those of the text alone; `parts` hold both. What is added is made of characters of one unit.
     """
-    outgoing = _outgoing(text, ucs2=ucs2)
-    encoding = _encoding_of(outgoing)
+    outgoing, encoding = _encode(text, ucs2=ucs2)
     units = _units_of(outgoing, encoding)
     if units + reserve_units <= encoding.single_units:
         return Size(encoding=encoding, units=units, parts=1)
@@ -119,8 +117,7 @@ def count_parts(text: str, ucs2: bool = False, reserve_units: int = 0) -> Size:
 
 def split_parts(text: str, ucs2: bool = False) -> tuple[str, ...]:
     """Return the parts of `text`, in order; no extension character and no surrogate pair is ever split between two."""
-    outgoing = _outgoing(text, ucs2=ucs2)
-    encoding = _encoding_of(outgoing)
+    outgoing, encoding = _encode(text, ucs2=ucs2)
     if _units_of(outgoing, encoding) <= encoding.single_units:
         return (outgoing,)
     starts = _part_starts(outgoing, encoding)
@@ -132,10 +129,9 @@ def cut_to_parts(text: str, max_parts: int, ucs2: bool = False, reserve_units: i
 
     It ends with a whole character, its accents and joiners included. Empty when the reserve alone fills the parts.
     """
-    outgoing = _outgoing(text, ucs2=ucs2)
+    outgoing, encoding = _encode(text, ucs2=ucs2)
     if count_parts(outgoing, ucs2=ucs2, reserve_units=reserve_units).parts <= max_parts:
         return outgoing
-    encoding = _encoding_of(outgoing)
     limit = encoding.single_units if max_parts == 1 else encoding.part_units
     fits = full_parts = used = 0
     for units in _units_of_each(outgoing, encoding):
@@ -148,25 +144,25 @@ def cut_to_parts(text: str, max_parts: int, ucs2: bool = False, reserve_units: i
     return outgoing[: _whole_characters(outgoing, fits)]
 
 
-def _replace_all(stretch: str, changes: dict[str, str]) -> str:
-    """Return the nearest of each character with its accents, and add to `changes` what differs."""
+def _transliterate_each(text: str) -> Transliteration:
+    """Return the same by going through `text` once, each character taken together with its accents."""
     pieces = []
-    for cluster in _clusters(stretch):
+    changes: dict[str, str] = {}
+    for cluster in _clusters(text):
         nearest = changes.get(cluster)
         if nearest is None:
             nearest = cluster if is_gsm(cluster) else _nearest(cluster)
             if nearest != cluster:
                 changes[cluster] = nearest
         pieces.append(nearest)
-    return "".join(pieces)
+    return Transliteration(text="".join(pieces), changes=tuple(changes.items()))
 
 
-def _outgoing(text: str, *, ucs2: bool) -> str:
-    return text if ucs2 else transliterate(text).text
-
-
-def _encoding_of(outgoing: str) -> Encoding:
-    return Encoding.GSM if is_gsm(outgoing) else Encoding.UCS2
+def _encode(text: str, *, ucs2: bool) -> tuple[str, Encoding]:
+    """Return `text` as it goes out, and how."""
+    if not ucs2:
+        return transliterate(text).text, Encoding.GSM
+    return text, Encoding.GSM if is_gsm(text) else Encoding.UCS2
 
 
 def _units_of(outgoing: str, encoding: Encoding) -> int:

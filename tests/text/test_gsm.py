@@ -174,6 +174,7 @@ def test_transliterated_text_is_in_the_alphabet_and_stays_as_it_is(text: str) ->
 
 
 @given(st.text(st.sampled_from("ae€\n'^ê漢😀\u0301\u0323\u200d\u200b\ufe0f"), max_size=40))
+@example(text="".join(map(chr, range(0xC0, 0x180))))
 def test_replacing_a_text_is_replacing_each_character_with_its_marks(text: str) -> None:
     characters: list[str] = []
     for character in text:
