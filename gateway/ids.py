@@ -6,9 +6,12 @@ tracker (iSendPro: fewer than 50 alphanumeric characters; SMS Partner: at most 2
 
 import secrets
 from datetime import datetime
+from itertools import product
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _DIGITS = 10
+_PAIRS = tuple(map("".join, product(_ALPHABET, repeat=2)))
+_SHIFTS = range(5 * (_DIGITS - 2), -1, -10)  # two digits at a time
 
 
 def new_id(at: datetime) -> str:
@@ -17,8 +20,4 @@ def new_id(at: datetime) -> str:
 
 
 def _encode(number: int) -> str:
-    digits = []
-    for _ in range(_DIGITS):
-        number, digit = divmod(number, 32)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

@@ -118,6 +118,7 @@ def read_tracker(envoi: Envoi) -> tuple[str | None, tuple[str, ...]]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
     due_at: datetime
+    expires_at: datetime
     refusal: Code | None  # of every SMS, because of the hours
     text_rules: TextRules
     nostop: bool
@@ -154,7 +155,14 @@ def _read_options(envoi: Envoi, account: Account, now: datetime, profile: TextPr
         wants_ucs2=envoi.ucs2,
         carries_stop=account.commercial and not nostop,
     )
-    return _Options(due_at=due_at, refusal=refusal, text_rules=rules, nostop=nostop, notes=tuple(notes))
+    return _Options(
+        due_at=due_at,
+        expires_at=due_at + timedelta(seconds=account.validity_s),
+        refusal=refusal,
+        text_rules=rules,
+        nostop=nostop,
+        notes=tuple(notes),
+    )
 
 
 def _find_fault(envoi: Envoi, account: Account) -> Fault | None:
@@ -229,7 +237,7 @@ def _judge(
         parts=prepared.parts,
         ucs2=prepared.ucs2,
         due_at=options.due_at,
-        expires_at=options.due_at + timedelta(seconds=account.validity_s),
+        expires_at=options.expires_at,
         notes=prepared.notes,
         changes=prepared.changes,
     )

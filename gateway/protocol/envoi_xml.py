@@ -6,7 +6,7 @@ again: a text is never changed in silence, which is what a recovering parser doe
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -68,10 +68,11 @@ def read_elements(text: str, *, mode: Mode, limits: Limits) -> Elements:
     root = _parse_root(_Excerpt(text=text, start=start.end(), end=end.start()), mode, notes)
     if any((piece or "").strip() for piece in (root.text, *(child.tail for child in root))):
         tolerate(Tolerance.TEXT_BETWEEN, mode, notes)
-    is_other_case = start[2] != _ROOT or end[2] != _ROOT or any(_is_other_case(child) for child in root)
-    if is_other_case:
+    children = [(_canonical(str(child.tag)), child) for child in root]
+    is_other_case = any(name is not None and name != child.tag for name, child in children)
+    if is_other_case or start[2] != _ROOT or end[2] != _ROOT:
         tolerate(Tolerance.NAMES_IN_OTHER_CASE, mode, notes)
-    return _collect(root, mode, limits, notes)
+    return _collect(children, mode, limits, notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +183,7 @@ def _parse(inner: str) -> etree._Element:
 
 
 def _is_flat(root: etree._Element) -> bool:
-    return not any(len(child) for child in root if _canonical(str(child.tag)) is not None)
+    return not any(len(child) and _canonical(str(child.tag)) is not None for child in root)
 
 
 def _take_literally(excerpt: _Excerpt) -> Iterator[str]:
@@ -218,20 +219,17 @@ def _canonical(name: str) -> str | None:
     return lower if _NUMBERED.fullmatch(lower) else _CANONICAL.get(lower)
 
 
-def _is_other_case(element: etree._Element) -> bool:
-    return _canonical(str(element.tag)) not in (None, element.tag)
-
-
-def _collect(root: etree._Element, mode: Mode, limits: Limits, notes: list[Tolerated]) -> Elements:
+def _collect(
+    children: Sequence[tuple[str | None, etree._Element]], mode: Mode, limits: Limits, notes: list[Tolerated]
+) -> Elements:
+    """Return what the children say; with each comes its name as the source writes it."""
     values: dict[str, str] = {}
     unknown: list[str] = []
-    for child in root:
-        tag = str(child.tag)
-        name = _canonical(tag)
+    for name, child in children:
         if len(child.attrib):  # its length alone: to go through it is quadratic
             raise Unreadable("an element has an attribute")
         if name is None:
-            unknown.append(tag)
+            unknown.append(str(child.tag))
             continue
         if name in values:  # docs/protocol.md §2.9: which one would count?
             raise Unreadable(f"<{name}> is repeated")
@@ -239,31 +237,33 @@ def _collect(root: etree._Element, mode: Mode, limits: Limits, notes: list[Toler
     if unknown:
         names = [name for name in dict.fromkeys(unknown) if _PRINTABLE_NAME.fullmatch(name)][:_MOST_NAMES_IN_NOTE]
         tolerate(Tolerance.UNKNOWN_ELEMENTS, mode, notes, ", ".join(names) or "of unusual names")
-    numbered = {name: value for name, value in values.items() if name not in _CANONICAL.values()}
+    numbered = _take_numbered(values)
     return Elements(
-        values=MappingProxyType({name: value for name, value in values.items() if name not in numbered}),
-        numbers=MappingProxyType(dict(_positions("num", numbered))),
-        texts=MappingProxyType(dict(_positions("sms", numbered))),
+        values=MappingProxyType(values),
+        numbers=MappingProxyType(numbered["num"]),
+        texts=MappingProxyType(numbered["sms"]),
         notes=tuple(notes),
     )
 
 
 def _read_value(name: str, raw: str, limits: Limits) -> str:
     """Return a value on one line: a mail program's wrapping is no line break (docs/protocol.md §2.10)."""
-    lines = (line.strip(" \t") for line in raw.replace("\r", "\n").split("\n"))
-    value = " ".join(line for line in lines if line).strip()
+    if "\n" in raw or "\r" in raw:
+        lines = (line.strip(" \t") for line in raw.replace("\r", "\n").split("\n"))
+        raw = " ".join(line for line in lines if line)
+    value = raw.strip()
     if len(value) > (limits.text_chars if name.startswith("sms") else limits.value_chars):
         raise Unreadable(f"the value of <{name}> is too long")
     return value
 
 
-def _positions(stem: str, numbered: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """Yield X and value of each `stem`X that is not empty."""
-    for name, value in numbered.items():
-        match = _NUMBERED.fullmatch(name)
-        if match is None or match[1] != stem:
-            continue
-        if match[2].startswith("0"):  # docs/protocol.md §3: num1 and num01 would be two names of one position
+def _take_numbered(values: dict[str, str]) -> Mapping[str, dict[int, str]]:
+    """Take `numX` and `smsX` out of `values` and return them by stem and X, without those that are empty."""
+    numbered: dict[str, dict[int, str]] = {"num": {}, "sms": {}}
+    for match in list(filter(None, map(_NUMBERED.fullmatch, values))):
+        name, stem, digits = match[0], match[1], match[2]
+        if digits.startswith("0"):  # docs/protocol.md §3: num1 and num01 would be two names of one position
             raise Unreadable(f"<{name}>: the number of an element begins with 1 and has no leading zero")
-        if value:
-            yield min(int(match[2]), _HIGHEST_POSITION), value
+        if value := values.pop(name):
+            numbered[stem][min(int(digits), _HIGHEST_POSITION)] = value
+    return numbered

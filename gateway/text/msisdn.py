@@ -3,12 +3,15 @@
 `Msisdn` and `mask` are what makes it safe to log: a number only ever appears whole where the code says `.e164`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import phonenumbers
 
 _REMOVED = dict.fromkeys(map(ord, " \t\u00a0\u2007\u2009\u202f.()-\u2010\u2011\u2012\u2013\u2014\u2212"))
 _LONGEST_SUBMITTED = 40
+_LONGEST_COUNTRY_CODE = 3
 _MASK = "*****"
 _SHORTEST_MASKED_WITH_ENDS = 9
 
@@ -49,7 +52,7 @@ def parse_number(tel: str, home_country: str = "FR") -> Msisdn | Malformed:
     digits = compact[1:] if has_plus else compact
     if not (digits.isascii() and digits.isdigit()):  # isdigit alone takes ² and Arabic-Indic digits
         return Malformed(reason="characters that belong to no number" if digits else "no digits")
-    home_code = str(phonenumbers.country_code_for_region(home_country))
+    home_code = _code_of_country(home_country)
     if has_plus:
         return _international(digits)
     if digits.startswith("00"):
@@ -63,11 +66,23 @@ def parse_number(tel: str, home_country: str = "FR") -> Msisdn | Malformed:
 
 def country_of(number: Msisdn) -> str | None:
     """Return the ISO code of the country that `number` belongs to, by its prefix; None for services of no country."""
-    parsed = phonenumbers.parse(number.e164)
-    country = phonenumbers.region_code_for_number(parsed)
-    if country is None and parsed.country_code is not None:  # a prefix of several, a number of none: the main one
-        country = phonenumbers.region_code_for_country_code(parsed.country_code)
+    countries = _countries_of_prefix(number.e164)
+    country = countries[0] if countries else None
+    if len(countries) > 1:  # without a number of its own, that of the main one, which is the first
+        country = phonenumbers.region_code_for_number(phonenumbers.parse(number.e164)) or country
     return country if country is not None and country.isalpha() and country != "ZZ" else None  # 001 is no country
+
+
+@lru_cache(maxsize=256)  # the world has fewer
+def _code_of_country(country: str) -> str:
+    return str(phonenumbers.country_code_for_region(country))
+
+
+def _countries_of_prefix(e164: str) -> Sequence[str]:
+    """Return the countries that share the number's country code, the main one first. No code begins another."""
+    codes = (int(e164[1:end]) for end in range(2, _LONGEST_COUNTRY_CODE + 2))
+    found = (phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code) for code in codes)
+    return next(filter(None, found), ())
 
 
 def mask(tel: str) -> str:

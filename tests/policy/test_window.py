@@ -1,6 +1,8 @@
 """docs/protocol.md §6.6: hours of commercial SMS."""
 
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -104,6 +106,45 @@ def test_a_night_with_a_clock_change_is_an_hour_shorter_or_longer() -> None:
     ) - datetime(2026, 3, 28, 20, tzinfo=zone)
 
     assert (spring, autumn, plain) == (timedelta(hours=35), timedelta(hours=37), timedelta(hours=36))
+
+
+QUARTER = timedelta(minutes=15)
+
+
+def clock_changes(zone: ZoneInfo) -> list[datetime]:
+    """Return the clock changes of five years, to the hour."""
+    hours = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=count) for count in range(5 * 366 * 24)]
+    return [later for earlier, later in pairwise(hours) if offset_in(zone, earlier) != offset_in(zone, later)]
+
+
+def offset_in(zone: ZoneInfo, at: datetime) -> timedelta | None:
+    return at.astimezone(zone).utcoffset()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("profile", "quarters_a_day"), [(HoursProfile.ISENDPRO, 48), (HoursProfile.AF2M_2026, 54)])
+@pytest.mark.parametrize("name", ["Europe/Paris", "America/Miquelon"])
+def test_days_around_every_clock_change_are_open_from_eight_and_as_long_as_any(
+    name: str, profile: HoursProfile, quarters_a_day: int
+) -> None:
+    zone, rules = ZoneInfo(name), HoursRules(profile=profile, timezone=name)
+    changes = [at for at in clock_changes(zone) if at > datetime(2026, 2, 1, tzinfo=UTC)]
+    for change in changes:
+        day = change.astimezone(zone).date()
+        begins_at, ends_at = (
+            datetime.combine(day + timedelta(days=days), time(), zone).astimezone(UTC) for days in (-3, 4)
+        )
+        quarters = [begins_at + QUARTER * count for count in range((ends_at - begins_at) // QUARTER)]
+        opened = [at for at in quarters if is_open(at, rules)]
+        dates = Counter(at.astimezone(zone).date() for at in opened)
+        first = {at.astimezone(zone).date(): at.astimezone(zone).time() for at in reversed(opened)}
+        working = {day + timedelta(days=days) for days in range(-3, 4)} - public_holidays(day.year, None)
+
+        assert dates == dict.fromkeys((one for one in working if one.weekday() != 6), quarters_a_day)
+        assert set(first.values()) == {time(8)}
+        for earlier, later in pairwise(opened):  # either they touch, or nothing between them is open
+            assert later == earlier + QUARTER or next_opening(earlier + QUARTER, rules) == later
+    assert len(changes) == 10
 
 
 rules_strategy = st.builds(

@@ -113,6 +113,10 @@ def test_each_is_noted_in_lenient_mode_and_only_some_in_strict_mode(tolerance: T
     assert (tolerance in strict) is not tolerance.is_lenient
 
 
+def test_the_operator_is_told_the_fault_and_what_was_made_of_it() -> None:
+    assert Tolerance.VARIANTS.sentence == "the mail has several variants of its text: the plain one was read"
+
+
 def test_the_detail_of_a_file_names_it() -> None:
     raw = make_multipart(TEXT_PART, make_file("mobiles.csv", "06;;é", "text/csv"))
 

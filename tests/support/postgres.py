@@ -51,10 +51,13 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A server while the block runs; raises when there are no PostgreSQL programs on this machine."""
+def postgres_server(*, on_disk: bool = False) -> Iterator[PostgresServer]:
+    """A server while the block runs; raises when there are no PostgreSQL programs on this machine.
+
+    Its files are in memory where there is room, unless `on_disk`: for those who measure what a commit costs.
+    """
     programs = _programs()
-    home = Path(tempfile.mkdtemp(prefix="mail2sms-pg-", dir=_fast_directory()))
+    home = Path(tempfile.mkdtemp(prefix="mail2sms-pg-", dir=None if on_disk else _fast_directory()))
     user = _user()
     if user is not None:
         os.chown(home, user.pw_uid, user.pw_gid)

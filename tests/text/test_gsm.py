@@ -26,7 +26,7 @@ def units_of(text: str) -> int:
     """Count by another way than the code: encoded bytes in UCS-2, characters and escapes in GSM."""
     if is_gsm(text):
         return len(text) + len([character for character in text if character in "\f^{}\\[~]|€"])
-    return len(text.encode("utf-16-be", "surrogatepass")) // 2
+    return sum(2 if ord(character) > 0xFFFF else 1 for character in text)
 
 
 def limits_of(text: str) -> tuple[int, int]:
@@ -88,7 +88,7 @@ def test_parts_joined_give_the_text_and_none_is_over_its_limit(text: str, ucs2: 
 
     assert "".join(parts) == outgoing
     assert len(parts) == count_parts(text, ucs2).parts
-    counted = [units_of(part) if is_gsm(outgoing) else len(part.encode("utf-16-be", "surrogatepass")) // 2
+    counted = [units_of(part) if is_gsm(outgoing) else sum(2 if ord(character) > 0xFFFF else 1 for character in part)
                for part in parts]  # fmt: skip
     assert max(counted) <= (single if len(parts) == 1 else part_limit)
 
@@ -171,6 +171,31 @@ def test_transliterated_text_is_in_the_alphabet_and_stays_as_it_is(text: str) ->
     assert is_gsm(once.text)
     assert transliterate(once.text).changes == ()
     assert (once.changes == ()) is (once.text == text)
+
+
+@given(st.text(st.sampled_from("ae€\n'^ê漢😀\u0301\u0323\u200d\u200b\ufe0f"), max_size=40))
+@example(text="".join(map(chr, range(0xC0, 0x180))))
+def test_replacing_a_text_is_replacing_each_character_with_its_marks(text: str) -> None:
+    characters: list[str] = []
+    for character in text:
+        is_mark = character in "\u0301\u0323\u200d\ufe0f"
+        if is_mark and characters and len(characters[-1]) <= 8:
+            characters[-1] += character
+        else:
+            characters.append(character)
+    alone = [(character, transliterate(character).text) for character in characters]
+    once = transliterate(text)
+
+    assert once.text == "".join(nearest for _, nearest in alone)
+    assert once.changes == tuple(dict.fromkeys(pair for pair in alone if pair[0] != pair[1]))
+
+
+@given(st.one_of(GSM_TEXTS, ANY_TEXTS))
+def test_units_are_those_of_each_character(text: str) -> None:
+    outgoing = transliterate(text).text
+
+    assert count_parts(text).units == units_of(outgoing)
+    assert count_parts(text, ucs2=True).units == units_of(text)
 
 
 @given(GSM_TEXTS)

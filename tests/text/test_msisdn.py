@@ -2,8 +2,9 @@
 
 import logging
 
+import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.text.msisdn import Malformed, Msisdn, country_of, mask, parse_number
@@ -112,3 +113,26 @@ def test_separators_make_no_difference(digits: str, separators: list[str]) -> No
     spread = "".join(digit + separator for digit, separator in zip(digits, [*separators, *[""] * 10], strict=False))
 
     assert parse_number(spread) == parse_number(digits) == Msisdn(e164=f"+33{digits[1:]}")
+
+
+@given(st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)), st.from_regex(r"[0-9]{4,11}", fullmatch=True))
+@example(code=33, rest="701020304")  # not assigned
+@example(code=262, rest="639012345")  # of a country that is not the first of its prefix
+@example(code=800, rest="12345678")
+@example(code=599, rest="0000000")
+def test_country_is_what_phonenumbers_makes_of_the_whole_number(code: int, rest: str) -> None:
+    parsed = phonenumbers.parse(f"+{code}{rest}")
+    expected = phonenumbers.region_code_for_number(parsed) or phonenumbers.region_code_for_country_code(code)
+
+    assert country_of(Msisdn(e164=f"+{code}{rest}")) == (None if expected == "001" else expected)
+
+
+def test_no_country_code_begins_another() -> None:
+    codes = [str(code) for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE]
+
+    assert [code for code in codes if any(code != other and code.startswith(other) for other in codes)] == []
+    assert max(map(len, codes)) == 3
+
+
+def test_a_number_of_no_country_code_is_of_no_country() -> None:
+    assert country_of(Msisdn(e164="+9991234567")) is None
