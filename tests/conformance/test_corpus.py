@@ -27,8 +27,8 @@ NOT_SHOWN = {
     "8.5": "trying again for two days needs a smarthost that refuses",
     "8.6": "not in this version",
     "10.1": "an account is the operator's configuration",
-    "10.2": "not in this version",
-    "10.3": "not in this version",
+    "10.2": "a credit is the gateway's own affair; it needs an account that is set up with one",
+    "10.3": "needs an account whose credit is nearly spent",
     "10.4": "needs a carrier without credit",
 }
 """Sections that no case shows, and why."""
