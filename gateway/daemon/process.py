@@ -8,6 +8,7 @@ Diagnostics: events `drain_began`, `daemon_stopped`, `configuration_reloaded` (i
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -68,6 +69,8 @@ class _Process:
     async def run(self) -> int:
         self._take_signals()
         await self._daemon.start()
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again and again doubled the slowest mails
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self._reload_when_asked(), name="reload")]
