@@ -3,7 +3,7 @@
 `Sandbox` is a context manager; `run` is what `mail2sms sandbox` does. Nothing is ever sent to anybody.
 """
 
-from gateway.sandbox.box import Sandbox, load_script, run
+from gateway.sandbox.box import Sandbox, load_script
 from gateway.sandbox.faults import Fault, FaultName, SandboxError, Shape, read_faults
 from gateway.sandbox.messages import CarriedSms
 
@@ -16,5 +16,4 @@ __all__ = [
     "Shape",
     "load_script",
     "read_faults",
-    "run",
 ]

@@ -1,7 +1,6 @@
 """The sandbox as a thing to start and stop: in a test, in the demo, or alone (`mail2sms sandbox`)."""
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -82,16 +81,6 @@ class Sandbox:
     async def wait_for_messages(self, count: int) -> None:
         """Return when at least `count` SMS were accepted. The caller sets the deadline."""
         await self._carrier.box.wait_for(count)
-
-
-async def run(
-    listen: str = USUAL, script: Path | None = None, *, on_ready: Callable[[Sandbox], None] = lambda _sandbox: None
-) -> None:
-    """Be the sandbox until cancelled; `on_ready` is called once it listens. SandboxError if it cannot."""
-    faults = () if script is None else load_script(script)
-    async with Sandbox(listen, faults=faults) as sandbox:
-        on_ready(sandbox)
-        await asyncio.Event().wait()
 
 
 def load_script(script: Path) -> Sequence[Fault]:

@@ -11,6 +11,7 @@ Diagnostics: `session_failed` with a traceback and the incident number that the 
 import asyncio
 import contextlib
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Protocol, cast
 
@@ -76,7 +77,7 @@ class Owner(Protocol):
         """Count a mail by the answer it got."""
 
 
-class SmtpConnection(SMTP):
+class SmtpConnection(SMTP, ABC):
     """From the accepted socket to its end."""
 
     session: Session
@@ -100,9 +101,9 @@ class SmtpConnection(SMTP):
         self._is_cut = False  # over although the client is probably still sending
         self._waiting: asyncio.Timeout | None = None
 
+    @abstractmethod
     async def answer_command(self, verb: str, argument: str) -> Reply | None:
         """Return the reply to a command, or None when it has been answered already."""
-        raise NotImplementedError
 
     def forget_mail(self) -> None:
         """No mail is begun."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.sandbox import Sandbox, SandboxError, load_script, run
+from gateway.sandbox import Sandbox, SandboxError, load_script
 from tests.sandbox.calls import DEADLINE_S, SMS, post_or_none
 
 
@@ -69,21 +69,13 @@ async def test_sandbox_listens_on_ipv6() -> None:
     assert answer.status_code == 200
 
 
-async def test_run_serves_its_script_until_cancelled(tmp_path: Path) -> None:
+async def test_sandbox_follows_its_script_and_is_gone_after_its_block(tmp_path: Path) -> None:
     script = tmp_path / "faults.json"
     script.write_text('[{"fault": "refuse", "code": 27, "count": 1}]', "utf-8")
-    ready: asyncio.Future[Sandbox] = asyncio.get_running_loop().create_future()
-    async with (
-        asyncio.timeout(DEADLINE_S),
-        httpx.AsyncClient(trust_env=False) as client,
-        asyncio.TaskGroup() as group,
-    ):
-        running = group.create_task(run("127.0.0.1:0", script, on_ready=ready.set_result))
-        url = (await ready).url
-        answer = await client.post(f"{url}/cgi-bin/sms", json=SMS)
-        running.cancel()
-        await asyncio.wait([running])
-        gone = await post_or_none(client, f"{url}/cgi-bin/sms")
+    async with httpx.AsyncClient(trust_env=False) as client:
+        async with Sandbox(faults=load_script(script)) as sandbox:
+            answer = await client.post(f"{sandbox.url}/cgi-bin/sms", json=SMS)
+        gone = await post_or_none(client, f"{sandbox.url}/cgi-bin/sms")
 
     assert answer.json()["etat"]["etat"][0]["code"] == 27
     assert gone is None
