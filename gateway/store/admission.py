@@ -4,7 +4,7 @@ The orders of one transaction are stored together, table by table, because state
 fails, be it for one bad order or because another node stored the same mail meanwhile, each is stored apart.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -27,6 +27,7 @@ from gateway.store.base import (
 )
 from gateway.store.errors import StoreError, translated
 from gateway.store.group_commit import Result
+from gateway.store.inserts import insert_all
 from gateway.store.order_rows import (
     Row,
     claim_row,
@@ -141,25 +142,24 @@ class _Rows:
     report: list[Row] = field(default_factory=list)
 
 
-def known_mails_query(orders: Sequence[Order]) -> sa.Select[Any]:
-    """Mails that are these, or the same as these."""
-    mail = tables.mail.c
-    marks = [mark for order in orders if (mark := fingerprint(order.mail)) is not None]
-    is_known = sa.or_(mail.id.in_([order.mail.id for order in orders]), mail.fingerprint.in_(marks))
-    return sa.select(mail.id, mail.fingerprint).where(is_known)
+# Built once: building a query takes several times as long as SQLite needs to answer it
 
+KNOWN_MAILS = sa.select(tables.mail.c.id, tables.mail.c.fingerprint).where(
+    sa.or_(
+        tables.mail.c.id.in_(sa.bindparam("ids", expanding=True)),
+        tables.mail.c.fingerprint.in_(sa.bindparam("fingerprints", expanding=True)),
+    )
+)
+"""Mails that are these, or the same as these."""
 
-def known_claims_query(claims: Sequence[_Claim]) -> sa.Select[Any]:
-    """Those of the emailIds that are used up.
+USED_IDS = sa.select(tables.email_id.c.email_id, tables.email_id.c.envoi_id).where(
+    tables.email_id.c.account == sa.bindparam("account"),
+    tables.email_id.c.email_id.in_(sa.bindparam("ids", expanding=True)),
+)
+"""Those of an account's emailIds that are used up.
 
-    By account, because for `(account, email_id) IN (...)` SQLite reads the whole table, which only ever grows.
-    """
-    key = tables.email_id.c
-    by_account: dict[str, list[str]] = {}
-    for account, email_id in claims:
-        by_account.setdefault(account, []).append(email_id)
-    is_used = sa.or_(*(sa.and_(key.account == account, key.email_id.in_(ids)) for account, ids in by_account.items()))
-    return sa.select(key.account, key.email_id, key.envoi_id).where(is_used)
+By account, because for `(account, email_id) IN (...)` SQLite reads the whole table, which only ever grows.
+"""
 
 
 def unpaid_query(orders: Sequence[Order]) -> sa.Select[Any]:
@@ -171,15 +171,22 @@ def unpaid_query(orders: Sequence[Order]) -> sa.Select[Any]:
 
 
 def _look_up(connection: sa.Connection, orders: Sequence[Order], balances: _Balances) -> _Known:
-    mails = (connection.execute(known_mails_query(orders))).all()
+    fingerprints = [mark for order in orders if (mark := fingerprint(order.mail)) is not None]
+    wanted = {"ids": [order.mail.id for order in orders], "fingerprints": fingerprints}
+    mails = connection.execute(KNOWN_MAILS, wanted).all()
     again = [order for order in orders if order.mail.id in {row.id for row in mails}]
     unpaid = connection.scalars(unpaid_query(again)) if again else ()
-    claims = [claim for order in orders if (claim := _claim(order)) is not None]
-    used = (connection.execute(known_claims_query(claims))).all() if claims else ()
+    claims: dict[str, list[str]] = {}
+    for account, email_id in filter(None, map(_claim, orders)):
+        claims.setdefault(account, []).append(email_id)
     return _Known(
         mails={row.id for row in mails},
         fingerprints={row.fingerprint: MailId(row.id) for row in mails if row.fingerprint is not None},
-        claims={(row.account, row.email_id): EnvoiId(row.envoi_id) for row in used},
+        claims={
+            (account, row.email_id): EnvoiId(row.envoi_id)
+            for account, ids in claims.items()
+            for row in connection.execute(USED_IDS, {"account": account, "ids": ids})
+        },
         unpaid=frozenset(SmsId(sms_id) for sms_id in unpaid),
         balances=balances,
     )
@@ -278,9 +285,3 @@ def store_refusal(connection: sa.Connection, refusal: Refusal) -> None:
     reports = [report_row(report, refusal.refused_at, refusal_id=refusal.id) for report in refusal.reports]
     insert_all(connection, tables.refusal, [refusal_row(refusal)])
     insert_all(connection, tables.report, reports)
-
-
-def insert_all(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
-    """The rows are in the table; none is fine."""
-    if rows:
-        connection.execute(table.insert(), rows)

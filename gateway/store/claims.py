@@ -14,6 +14,7 @@ from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, SmsEvent, SmsId, SmsSt
 from gateway.store import tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
+from gateway.store.inserts import insert_all
 from gateway.store.tables import one_of
 
 _WINDOW = 20
@@ -97,8 +98,9 @@ def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ..
     )
     if moved.rowcount != len(rows):
         raise StoreError("a locked SMS was moved by somebody else")
-    connection.execute(
-        tables.attempt.insert(),
+    insert_all(
+        connection,
+        tables.attempt,
         [
             {
                 "sms_id": row["id"],

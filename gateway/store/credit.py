@@ -68,20 +68,19 @@ def _refused(sms: NewSms) -> NewSms:
 # --- while orders are stored, and SMS settled ------------------------------------------------------------------------
 
 
-def balances_query(accounts: Iterable[str]) -> sa.Select[Any]:
-    """What is left to those of the accounts that have a limit."""
-    names = sorted(set(accounts))
-    return (
-        sa.select(_credit.account, _credit.balance)
-        .where(_credit.account.in_(names), _credit.balance.is_not(None))
-        .order_by(_credit.account)
-    )
+BALANCES = (
+    sa.select(_credit.account, _credit.balance)
+    .where(_credit.account.in_(sa.bindparam("accounts", expanding=True)), _credit.balance.is_not(None))
+    .order_by(_credit.account)
+)
+"""What is left to those of the accounts that have a limit."""
+
+_BALANCES_LOCKED = BALANCES.with_for_update()
 
 
 def read_balances(connection: sa.Connection, accounts: Iterable[str], *, for_update: bool = False) -> dict[str, int]:
     """What is left to each account that has a limit; `for_update`: nobody else changes it during the transaction."""
-    query = balances_query(accounts)
-    found = connection.execute(query.with_for_update() if for_update else query)
+    found = connection.execute(_BALANCES_LOCKED if for_update else BALANCES, {"accounts": sorted(set(accounts))})
     return {row.account: row.balance for row in found}
 
 

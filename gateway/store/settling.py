@@ -17,9 +17,9 @@ from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, ReportId, SmsEvent, Sm
 from gateway.protocol.codes import Code
 from gateway.protocol.report import SmsAnswer
 from gateway.store import credit, tables
-from gateway.store.admission import insert_all
 from gateway.store.base import AnsweredEnvoi, RenderNot, Settled, Settlement
 from gateway.store.errors import StoreError
+from gateway.store.inserts import insert_all
 from gateway.store.order_rows import report_row
 from gateway.store.tables import LATER_WORDS, SMS_UNANSWERED, SMS_WAITING, UNCOUNTED, one_of
 

@@ -47,17 +47,17 @@ async def plan(store: Store, query: sa.Select[Any]) -> str:
     return await store._database.read(ask)
 
 
-async def plan_by_keys(store: Store, query: sa.Select[Any]) -> str:
+async def plan_by_keys(store: Store, query: sa.Select[Any], **wanted: object) -> str:
     """The plan of a query for keys, in a table so small that all of it would be read if it could be."""
 
     def ask(connection: sa.Connection) -> str:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
-        compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
-        names = compiled.positiontup
-        keys = compiled.params if names is None else tuple(compiled.params[name] for name in names)
-        return "\n".join(str(line[-1]) for line in connection.exec_driver_sql(f"{explain} {compiled}", keys))
+        found = query.compile(dialect=connection.dialect).construct_expanded_state(wanted)
+        names = found.positiontup
+        keys = found.parameters if names is None else tuple(found.parameters[name] for name in names)
+        return "\n".join(str(line[-1]) for line in connection.exec_driver_sql(f"{explain} {found.statement}", keys))
 
     return await store._database.read(ask)
 
@@ -118,15 +118,13 @@ async def test_the_answers_of_an_envoi_are_found_by_it(full_store: Store) -> Non
 
 async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> None:
     order = new_order()
-    mails = await plan_by_keys(full_store, admission.known_mails_query([order]))
-    claims_of = {1: [("acme", "12"), ("acme", "13")], 2: [("acme", "12"), ("acme", "13"), ("other", "12")]}
+    mails = await plan_by_keys(full_store, admission.KNOWN_MAILS, ids=[order.mail.id], fingerprints=[b"1", b"2"])
+    used = await plan_by_keys(full_store, admission.USED_IDS, account="acme", ids=["12", "13"])
 
     assert re.search("pk_mail|autoindex_mail_1", mails), mails
     assert re.search("uq_mail_fingerprint|autoindex_mail_2", mails), mails
-    for accounts, keys in claims_of.items():
-        used = await plan_by_keys(full_store, admission.known_claims_query(keys))
-        assert len(re.findall("pk_email_id|autoindex_email_id_1", used)) == accounts, used
+    assert re.search("pk_email_id|autoindex_email_id_1", used), used
     unpaid = await plan(full_store, admission.unpaid_query([order]))
     assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unpaid), unpaid
-    balances = await plan_by_keys(full_store, credit.balances_query(["acme", "other"]))
+    balances = await plan_by_keys(full_store, credit.BALANCES, accounts=["acme", "other"])
     assert re.search("pk_credit|autoindex_credit_1", balances), balances
