@@ -143,8 +143,8 @@ class Intake:
             refused=len(rows) - queued,
             unpaid=len(stored.unpaid),
         )
-        if queued:
-            self._on_admitted(order.mail.account)
+        if queued and any(sms.due_at is not None and sms.due_at <= order.mail.received_at for sms in rows):
+            self._on_admitted(order.mail.account)  # for others the look at the rows is soon enough
         if order.reports or (asked and not queued and order.unpaid_reports):
             self._on_report()
 

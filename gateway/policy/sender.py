@@ -7,6 +7,7 @@ is allowed. To a stranger every cause looks the same.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from types import MappingProxyType
 from typing import Literal
@@ -154,6 +155,7 @@ def _is_within(peer: str, networks: Sequence[Network]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
+@lru_cache(maxsize=1_024)  # the same few clients, asked about several times for each mail
 def _read_peer(peer: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(peer)

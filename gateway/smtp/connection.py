@@ -169,8 +169,12 @@ class SmtpConnection(SMTP, ABC):
         await self._write((status.encode("ascii") if isinstance(status, str) else status) + b"\r\n")
 
     async def _write(self, lines: bytes) -> None:
+        if self.transport.is_closing():
+            raise HungUp
+        self._writer.write(lines)
+        if not self.transport.get_write_buffer_size():
+            return  # the kernel has it
         try:
-            self._writer.write(lines)
             async with asyncio.timeout(self._settings.idle_timeout_s):
                 await self._writer.drain()
         except OSError as error:  # TimeoutError is one: nobody fetches what is said

@@ -4,12 +4,11 @@ The orders of one transaction are stored together, table by table, because state
 fails, be it for one bad order or because another node stored the same mail meanwhile, each is stored apart.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import EnvoiId, MailId, SmsId, SmsState
 from gateway.protocol.codes import AckCode, Code
@@ -28,6 +27,7 @@ from gateway.store.base import (
 )
 from gateway.store.errors import StoreError, translated
 from gateway.store.group_commit import Result
+from gateway.store.inserts import insert_all
 from gateway.store.order_rows import (
     Row,
     claim_row,
@@ -43,7 +43,7 @@ _Claim = tuple[str, str]
 """An account and an emailId."""
 
 
-async def store_orders(connection: AsyncConnection, orders: Sequence[Order]) -> list[Result]:
+def store_orders(connection: sa.Connection, orders: Sequence[Order]) -> list[Result]:
     """Every order is stored; one result each, in order.
 
     What is wrong with an order is its own result and no other's; what is wrong with the store ends the transaction.
@@ -52,13 +52,13 @@ async def store_orders(connection: AsyncConnection, orders: Sequence[Order]) -> 
     sequence = sorted(range(len(orders)), key=lambda index: _claim(orders[index]) or ("", ""))
     # Before anything is inserted: who waits for a credit must not hold what its holder may wait for
     with translated():
-        balances = await credit.read_balances(connection, [one.mail.account for one in orders], for_update=True)
+        balances = credit.read_balances(connection, [one.mail.account for one in orders], for_update=True)
     results: Sequence[Result]
     try:
-        results = await _store_in_savepoint(connection, [orders[index] for index in sequence], balances)
+        results = _store_in_savepoint(connection, [orders[index] for index in sequence], balances)
     except StoreError as error:
         _raise_if_not_of_orders(error)
-        results = [await _store_apart(connection, orders[index], balances) for index in sequence]
+        results = [_store_apart(connection, orders[index], balances) for index in sequence]
     by_index = dict(zip(sequence, results, strict=True))
     return [by_index[index] for index in range(len(orders))]
 
@@ -67,14 +67,14 @@ _Balances = dict[str, int]
 """What is left to accounts that have a limit: less after each order that was stored."""
 
 
-async def _store_apart(connection: AsyncConnection, order: Order, balances: _Balances) -> Result:
+def _store_apart(connection: sa.Connection, order: Order, balances: _Balances) -> Result:
     try:
-        return (await _store_in_savepoint(connection, [order], balances))[0]
+        return (_store_in_savepoint(connection, [order], balances))[0]
     except StoreError as error:
         _raise_if_not_of_orders(error)
     try:
         # Another node may have been first. Its transaction was waited for, so this time its rows are seen
-        return (await _store_in_savepoint(connection, [order], balances))[0]
+        return (_store_in_savepoint(connection, [order], balances))[0]
     except StoreError as error:
         _raise_if_not_of_orders(error)
         return error
@@ -85,40 +85,38 @@ def _raise_if_not_of_orders(error: StoreError) -> None:
         raise error
 
 
-async def _store_in_savepoint(
-    connection: AsyncConnection, orders: Sequence[Order], balances: _Balances
-) -> list[AdmitOutcome]:
-    savepoint = await connection.begin_nested()
+def _store_in_savepoint(connection: sa.Connection, orders: Sequence[Order], balances: _Balances) -> list[AdmitOutcome]:
+    savepoint = connection.begin_nested()
     left = dict(balances)
     try:
         with translated():
-            outcomes = await _store(connection, orders, left)
+            outcomes = _store(connection, orders, left)
     except (ValueError, ArithmeticError) as error:
-        await savepoint.rollback()
+        savepoint.rollback()
         # what the driver cannot put into a column at all
         raise StoreError("a mail holds a value that cannot be stored") from error
     except StoreError as error:
         # Not when the store failed: the transaction ends, and SQLite may have ended it by itself (disk full)
         _raise_if_not_of_orders(error)
-        await savepoint.rollback()
+        savepoint.rollback()
         raise
-    await savepoint.commit()
+    savepoint.commit()
     balances.update(left)
     return outcomes
 
 
-async def _store(connection: AsyncConnection, orders: Sequence[Order], balances: _Balances) -> list[AdmitOutcome]:
-    known = await _look_up(connection, orders, balances)
+def _store(connection: sa.Connection, orders: Sequence[Order], balances: _Balances) -> list[AdmitOutcome]:
+    known = _look_up(connection, orders, balances)
     before, rows = dict(balances), _Rows()
     outcomes = [_place(order, known, rows) for order in orders]
     reserved = {account: number - balances[account] for account, number in before.items()}
     if any(reserved.values()):
-        await credit.write_reserved(connection, reserved, max(order.mail.received_at for order in orders))
-    await insert_all(connection, tables.mail, rows.mail)
-    await insert_all(connection, tables.email_id, rows.email_id)
-    await insert_all(connection, tables.envoi, rows.envoi)
-    await insert_all(connection, tables.sms, rows.sms)
-    await insert_all(connection, tables.report, rows.report)
+        credit.write_reserved(connection, reserved, max(order.mail.received_at for order in orders))
+    insert_all(connection, tables.mail, rows.mail)
+    insert_all(connection, tables.email_id, rows.email_id)
+    insert_all(connection, tables.envoi, rows.envoi)
+    insert_all(connection, tables.sms, rows.sms)
+    insert_all(connection, tables.report, rows.report)
     return outcomes
 
 
@@ -144,25 +142,24 @@ class _Rows:
     report: list[Row] = field(default_factory=list)
 
 
-def known_mails_query(orders: Sequence[Order]) -> sa.Select[Any]:
-    """Mails that are these, or the same as these."""
-    mail = tables.mail.c
-    marks = [mark for order in orders if (mark := fingerprint(order.mail)) is not None]
-    is_known = sa.or_(mail.id.in_([order.mail.id for order in orders]), mail.fingerprint.in_(marks))
-    return sa.select(mail.id, mail.fingerprint).where(is_known)
+# Built once: building a query takes several times as long as SQLite needs to answer it
 
+KNOWN_MAILS = sa.select(tables.mail.c.id, tables.mail.c.fingerprint).where(
+    sa.or_(
+        tables.mail.c.id.in_(sa.bindparam("ids", expanding=True)),
+        tables.mail.c.fingerprint.in_(sa.bindparam("fingerprints", expanding=True)),
+    )
+)
+"""Mails that are these, or the same as these."""
 
-def known_claims_query(claims: Sequence[_Claim]) -> sa.Select[Any]:
-    """Those of the emailIds that are used up.
+USED_IDS = sa.select(tables.email_id.c.email_id, tables.email_id.c.envoi_id).where(
+    tables.email_id.c.account == sa.bindparam("account"),
+    tables.email_id.c.email_id.in_(sa.bindparam("ids", expanding=True)),
+)
+"""Those of an account's emailIds that are used up.
 
-    By account, because for `(account, email_id) IN (...)` SQLite reads the whole table, which only ever grows.
-    """
-    key = tables.email_id.c
-    by_account: dict[str, list[str]] = {}
-    for account, email_id in claims:
-        by_account.setdefault(account, []).append(email_id)
-    is_used = sa.or_(*(sa.and_(key.account == account, key.email_id.in_(ids)) for account, ids in by_account.items()))
-    return sa.select(key.account, key.email_id, key.envoi_id).where(is_used)
+By account, because for `(account, email_id) IN (...)` SQLite reads the whole table, which only ever grows.
+"""
 
 
 def unpaid_query(orders: Sequence[Order]) -> sa.Select[Any]:
@@ -173,25 +170,32 @@ def unpaid_query(orders: Sequence[Order]) -> sa.Select[Any]:
     return sa.select(sms.id).where(sms.envoi_id.in_(envois), *was_unpaid)
 
 
-async def _look_up(connection: AsyncConnection, orders: Sequence[Order], balances: _Balances) -> _Known:
-    mails = (await connection.execute(known_mails_query(orders))).all()
+def _look_up(connection: sa.Connection, orders: Sequence[Order], balances: _Balances) -> _Known:
+    fingerprints = [mark for order in orders if (mark := fingerprint(order.mail)) is not None]
+    wanted = {"ids": [order.mail.id for order in orders], "fingerprints": fingerprints}
+    mails = connection.execute(KNOWN_MAILS, wanted).all()
     again = [order for order in orders if order.mail.id in {row.id for row in mails}]
-    unpaid = await connection.scalars(unpaid_query(again)) if again else ()
-    claims = [claim for order in orders if (claim := _claim(order)) is not None]
-    used = (await connection.execute(known_claims_query(claims))).all() if claims else ()
+    unpaid = connection.scalars(unpaid_query(again)) if again else ()
+    claims: dict[str, list[str]] = {}
+    for account, email_id in filter(None, map(_claim, orders)):
+        claims.setdefault(account, []).append(email_id)
     return _Known(
         mails={row.id for row in mails},
         fingerprints={row.fingerprint: MailId(row.id) for row in mails if row.fingerprint is not None},
-        claims={(row.account, row.email_id): EnvoiId(row.envoi_id) for row in used},
+        claims={
+            (account, row.email_id): EnvoiId(row.envoi_id)
+            for account, ids in claims.items()
+            for row in connection.execute(USED_IDS, {"account": account, "ids": ids})
+        },
         unpaid=frozenset(SmsId(sms_id) for sms_id in unpaid),
         balances=balances,
     )
 
 
-async def foresee(connection: AsyncConnection, order: Order) -> Foreseen:
+def foresee(connection: sa.Connection, order: Order) -> Foreseen:
     """What would become of the order, by the same rules; nothing is written."""
-    balances = await credit.read_balances(connection, [order.mail.account])
-    outcome = _place(order, await _look_up(connection, [order], balances), _Rows())
+    balances = credit.read_balances(connection, [order.mail.account])
+    outcome = _place(order, _look_up(connection, [order], balances), _Rows())
     mail, key = tables.mail.c, tables.email_id.c
     match outcome:
         case Stored():
@@ -203,7 +207,7 @@ async def foresee(connection: AsyncConnection, order: Order) -> Foreseen:
             first = sa.select(mail.received_at).where(mail.id == outcome.first_mail_id)
         case _:
             assert_never(outcome)
-    return Foreseen(outcome=outcome, first_at=await connection.scalar(first))
+    return Foreseen(outcome=outcome, first_at=connection.scalar(first))
 
 
 def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
@@ -276,14 +280,8 @@ def _report_rows(order: Order, reports: Sequence[NewReport], envoi_id: EnvoiId |
     return [report_row(report, mail.received_at, mail_id=mail.id, envoi_id=envoi_id) for report in reports]
 
 
-async def store_refusal(connection: AsyncConnection, refusal: Refusal) -> None:
+def store_refusal(connection: sa.Connection, refusal: Refusal) -> None:
     """The refusal and its reports are written."""
     reports = [report_row(report, refusal.refused_at, refusal_id=refusal.id) for report in refusal.reports]
-    await insert_all(connection, tables.refusal, [refusal_row(refusal)])
-    await insert_all(connection, tables.report, reports)
-
-
-async def insert_all(connection: AsyncConnection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
-    """The rows are in the table; none is fine."""
-    if rows:
-        await connection.execute(table.insert(), rows)
+    insert_all(connection, tables.refusal, [refusal_row(refusal)])
+    insert_all(connection, tables.report, reports)

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, SmsEvent, SmsId, SmsState
 from gateway.store import tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
+from gateway.store.inserts import insert_all
 from gateway.store.tables import one_of
 
 _WINDOW = 20
@@ -49,6 +49,11 @@ def due_lanes_query(now: datetime) -> sa.Select[Any]:
     return sa.select(lane.c.account).where(lane.c.account.is_not(None), is_due)
 
 
+def due_lanes(connection: sa.Connection, now: datetime) -> tuple[str, ...]:
+    """The accounts that have an SMS to send, by name."""
+    return tuple(sorted(connection.scalars(due_lanes_query(now))))
+
+
 def lane_query(account: str, now: datetime) -> sa.Select[Any]:
     """What an account has to send, the oldest first. What another node is claiming is left to it."""
     return (
@@ -72,14 +77,14 @@ def batch_query(oldest: sa.RowMapping, claim: Claim) -> sa.Select[Any]:
     return lane_query(claim.account, claim.now).where(_sms.id.in_(window), *same).limit(claim.limit)
 
 
-async def claim_batch(connection: AsyncConnection, claim: Claim) -> tuple[ClaimedSms, ...]:
+def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ...]:
     """The oldest SMS of the account and its like are in `sending`, each with its attempt."""
-    rows = (await connection.execute(lane_query(claim.account, claim.now).limit(claim.limit))).mappings().all()
+    rows = (connection.execute(lane_query(claim.account, claim.now).limit(claim.limit))).mappings().all()
     if not rows:
         return ()
     if any(_options(row) != _options(rows[0]) for row in rows):  # seldom: look further for the like of the oldest
-        rows = (await connection.execute(batch_query(rows[0], claim))).mappings().all()
-    moved = await connection.execute(
+        rows = (connection.execute(batch_query(rows[0], claim))).mappings().all()
+    moved = connection.execute(
         tables.sms.update()
         .where(_sms.id.in_([row["id"] for row in rows]), _IS_QUEUED)
         .values(
@@ -93,8 +98,9 @@ async def claim_batch(connection: AsyncConnection, claim: Claim) -> tuple[Claime
     )
     if moved.rowcount != len(rows):
         raise StoreError("a locked SMS was moved by somebody else")
-    await connection.execute(
-        tables.attempt.insert(),
+    insert_all(
+        connection,
+        tables.attempt,
         [
             {
                 "sms_id": row["id"],

@@ -15,7 +15,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import SmsId, SmsState
 from gateway.protocol.codes import Code
@@ -69,22 +68,19 @@ def _refused(sms: NewSms) -> NewSms:
 # --- while orders are stored, and SMS settled ------------------------------------------------------------------------
 
 
-def balances_query(accounts: Iterable[str]) -> sa.Select[Any]:
-    """What is left to those of the accounts that have a limit."""
-    names = sorted(set(accounts))
-    return (
-        sa.select(_credit.account, _credit.balance)
-        .where(_credit.account.in_(names), _credit.balance.is_not(None))
-        .order_by(_credit.account)
-    )
+BALANCES = (
+    sa.select(_credit.account, _credit.balance)
+    .where(_credit.account.in_(sa.bindparam("accounts", expanding=True)), _credit.balance.is_not(None))
+    .order_by(_credit.account)
+)
+"""What is left to those of the accounts that have a limit."""
+
+_BALANCES_LOCKED = BALANCES.with_for_update()
 
 
-async def read_balances(
-    connection: AsyncConnection, accounts: Iterable[str], *, for_update: bool = False
-) -> dict[str, int]:
+def read_balances(connection: sa.Connection, accounts: Iterable[str], *, for_update: bool = False) -> dict[str, int]:
     """What is left to each account that has a limit; `for_update`: nobody else changes it during the transaction."""
-    query = balances_query(accounts)
-    found = await connection.execute(query.with_for_update() if for_update else query)
+    found = connection.execute(_BALANCES_LOCKED if for_update else BALANCES, {"accounts": sorted(set(accounts))})
     return {row.account: row.balance for row in found}
 
 
@@ -99,10 +95,10 @@ _RESERVE = (
 )
 
 
-async def write_reserved(connection: AsyncConnection, parts: Mapping[str, int], now: datetime) -> None:
+def write_reserved(connection: sa.Connection, parts: Mapping[str, int], now: datetime) -> None:
     """So many parts of each account are reserved; their rows are locked."""
     rows = [{"b_account": account, "b_parts": number, "b_now": now} for account, number in parts.items()]
-    await connection.execute(_RESERVE, rows)
+    connection.execute(_RESERVE, rows)
 
 
 _SETTLE = (
@@ -120,8 +116,8 @@ _SETTLE = (
 )
 
 
-async def settle_reserved(
-    connection: AsyncConnection, answered: Iterable[tuple[sa.RowMapping, SmsState]], now: datetime
+def settle_reserved(
+    connection: sa.Connection, answered: Iterable[tuple[sa.RowMapping, SmsState]], now: datetime
 ) -> None:
     """What these SMS had reserved, as their rows said before, is spent, or given back (docs/protocol.md §10.2).
 
@@ -143,33 +139,33 @@ async def settle_reserved(
         for account in sorted({*spent, *returned})
     ]
     if rows:
-        await connection.execute(_SETTLE, rows)
+        connection.execute(_SETTLE, rows)
 
 
 # --- for operators ---------------------------------------------------------------------------------------------------
 
 
-async def read_all(connection: AsyncConnection) -> tuple[Credit, ...]:
+def read_all(connection: sa.Connection) -> tuple[Credit, ...]:
     """Every account that has, or had, a credit, by name."""
-    found = await connection.execute(sa.select(tables.credit).order_by(_credit.account))
+    found = connection.execute(sa.select(tables.credit).order_by(_credit.account))
     return tuple(Credit(**row) for row in found.mappings())
 
 
-async def add(connection: AsyncConnection, account: str, parts: int, now: datetime) -> Credit:
+def add(connection: sa.Connection, account: str, parts: int, now: datetime) -> Credit:
     """The balance is more by so many parts; without a limit before, it is these."""
-    return await _write(connection, account, sa.func.coalesce(_credit.balance, 0) + parts, now)
+    return _write(connection, account, sa.func.coalesce(_credit.balance, 0) + parts, now)
 
 
-async def put(connection: AsyncConnection, account: str, parts: int | None, now: datetime) -> Credit:
+def put(connection: sa.Connection, account: str, parts: int | None, now: datetime) -> Credit:
     """The balance is this, whatever it was; None: without a limit."""
-    return await _write(connection, account, sa.null() if parts is None else sa.literal(parts), now)
+    return _write(connection, account, sa.null() if parts is None else sa.literal(parts), now)
 
 
-async def _write(connection: AsyncConnection, account: str, balance: sa.ColumnElement[Any], now: datetime) -> Credit:
+def _write(connection: sa.Connection, account: str, balance: sa.ColumnElement[Any], now: datetime) -> Credit:
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     first = insert(tables.credit).values(account=account, balance=None, reserved=0, spent=0, updated_at=now)
-    await connection.execute(first.on_conflict_do_nothing())
+    connection.execute(first.on_conflict_do_nothing())
     this = _credit.account == account
-    await connection.execute(tables.credit.update().where(this).values(balance=balance, updated_at=now))
-    row = (await connection.execute(sa.select(tables.credit).where(this))).mappings().one()
+    connection.execute(tables.credit.update().where(this).values(balance=balance, updated_at=now))
+    row = (connection.execute(sa.select(tables.credit).where(this))).mappings().one()
     return Credit(**row)

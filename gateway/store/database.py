@@ -5,30 +5,28 @@ connection reads back that the write-ahead log is in use and that each commit is
 loses acknowledged commits when the power goes). PostgreSQL: one pool; every connection reads back that commits are
 flushed and waited for.
 
-A transaction that is cut off (cancelled, or out of time) is rolled back and its connection closed; the next one gets a
-new connection.
+A transaction that is cut off (cancelled, or out of time) is rolled back before its caller hears of it.
 """
 
 import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import quote
+from typing import Protocol, TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gateway.store.errors import StoreUnusable
 from gateway.store.settings import StoreSettings
+from gateway.store.sqlite_line import SqliteLine, Work
 
-Transaction = AbstractAsyncContextManager[AsyncConnection]
+T = TypeVar("T")
 
 _MAKE_OR_RESTORE = (
     "run mail2sms migrate once to create it; if there was one, restore it, for it knows which mails were sent before"
@@ -38,11 +36,14 @@ _MAKE_OR_RESTORE = (
 class Database(Protocol):
     """Where the rows are: transactions, and the little in which the two databases differ."""
 
-    def write(self) -> Transaction:
-        """One transaction that may write: committed when the block ends, rolled back when it raises."""
+    async def write(self, choose: Callable[[], Work[T]]) -> T:
+        """Return what the work does in one transaction that may write: rolled back if it raises, else committed.
 
-    def read(self) -> Transaction:
-        """One transaction that only reads."""
+        `choose` is asked for the work, in the loop, when its turn has come. On SQLite the work is done in a thread.
+        """
+
+    async def read(self, work: Work[T]) -> T:
+        """Return what the work finds in one transaction that only reads."""
 
     def check_presence(self) -> None:
         """Raises `StoreUnusable` when the file that was opened is not the one in its place any more."""
@@ -77,27 +78,33 @@ class SqliteDatabase:
             raise StoreUnusable(f"{path} is not a file that this user can {verbs}")
         if must_be_wal and not path.stat().st_size:
             raise StoreUnusable(f"the store at {path} is an empty file: {_MAKE_OR_RESTORE}")
-        self._turn = asyncio.Lock()  # first come, first served; the busy handler of SQLite is not fair
-        options = _read_options(path) if read_only else {"mode": "rw"}
-        self._writer = _sqlite_engine(settings, path, options, must_be_wal=must_be_wal)
-        self._readers = _sqlite_engine(settings, path, options, must_be_wal=must_be_wal, is_writer=False)
+        options = _read_options(path) if read_only else {"mode": "rw"}  # a missing file is an error, never a new store
+        prepare = partial(_prepare_sqlite, settings=settings, must_be_wal=must_be_wal)
+        line = partial(SqliteLine, path, options, busy_timeout_s=settings.busy_timeout_s, prepare=prepare)
+        self._writer = line(is_writer=True)
+        self._readers = [line(is_writer=False) for _ in range(settings.connections)]
+        self._idle_readers: asyncio.LifoQueue[SqliteLine] = asyncio.LifoQueue()
+        for reader in self._readers:
+            self._idle_readers.put_nowait(reader)
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        async with self._turn, self._writer.begin() as connection:
-            yield connection
-            self.check_presence()  # else the COMMIT would succeed, in a file that the next start does not find
+    async def write(self, choose: Callable[[], Work[T]]) -> T:
+        # Replaced before the COMMIT, it would succeed: in a file that the next start does not find
+        return await self._writer.run(choose, before_commit=self.check_presence)
 
-    def read(self) -> Transaction:
-        return self._readers.begin()
+    async def read(self, work: Work[T]) -> T:
+        reader = await self._idle_readers.get()
+        try:
+            return await reader.run(lambda: work)
+        finally:
+            self._idle_readers.put_nowait(reader)
 
     def check_presence(self) -> None:
         if _inode(self._path) != self._inode:
             raise StoreUnusable(f"{self._path} was replaced while in use: restart, after looking at why")
 
     async def close(self) -> None:
-        await self._readers.dispose()
-        await self._writer.dispose()
+        for line in (*self._readers, self._writer):
+            await line.close()
 
 
 def sqlite_path(settings: StoreSettings) -> Path | None:
@@ -142,41 +149,7 @@ def _read_options(path: Path) -> dict[str, str]:
     return {"mode": "ro", "immutable": "1"} if is_idle else {"mode": "ro"}
 
 
-def _sqlite_engine(
-    settings: StoreSettings, path: Path, options: Mapping[str, str], *, must_be_wal: bool, is_writer: bool = True
-) -> AsyncEngine:
-    engine = create_async_engine(
-        # mode=rw, or ro: a missing file is an error, never a new empty store
-        URL.create("sqlite+aiosqlite", database=f"file:{quote(str(path))}", query={**options, "uri": "true"}),
-        connect_args={"timeout": settings.busy_timeout_s, "isolation_level": None},
-        pool_size=1 if is_writer else settings.connections,
-        max_overflow=0,
-        pool_timeout=settings.deadline_s,
-    )
-
-    def prepare(connection: DBAPIConnection, _record: object) -> None:
-        _prepare_sqlite(connection, settings, must_be_wal=must_be_wal)
-
-    def begin_transaction(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writer else "BEGIN")
-
-    event.listen(engine.sync_engine, "connect", prepare)
-    event.listen(engine.sync_engine, "begin", begin_transaction)
-    event.listen(engine.sync_engine, "invalidate", _roll_back)
-    return engine
-
-
-def _roll_back(connection: DBAPIConnection, _record: object, _error: object) -> None:
-    """A transaction that was cut off is over, and its locks are free.
-
-    Closing the connection does not do that by itself: SQLite keeps it, transaction and all, for as long as any cursor
-    is left somewhere, say in the traceback of the very exception that cut it off.
-    """
-    with contextlib.suppress(sqlite3.Error):
-        connection.rollback()
-
-
-def _prepare_sqlite(connection: DBAPIConnection, settings: StoreSettings, *, must_be_wal: bool) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, *, settings: StoreSettings, must_be_wal: bool) -> None:
     cursor = connection.cursor()
     try:
         mode = _ask(cursor, "PRAGMA journal_mode")
@@ -191,7 +164,7 @@ def _prepare_sqlite(connection: DBAPIConnection, settings: StoreSettings, *, mus
         cursor.close()
 
 
-def _ask(cursor: DBAPICursor, statement: str) -> object:
+def _ask(cursor: DBAPICursor | sqlite3.Cursor, statement: str) -> object:
     cursor.execute(statement)
     row = cursor.fetchone()
     return None if row is None else row[0]
@@ -206,11 +179,13 @@ class PostgresDatabase:
     def __init__(self, settings: StoreSettings, url: URL, *, read_only: bool = False) -> None:
         self._engine = _postgres_engine(settings, url, read_only=read_only)
 
-    def write(self) -> Transaction:
-        return self._engine.begin()
+    async def write(self, choose: Callable[[], Work[T]]) -> T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(choose())
 
-    def read(self) -> Transaction:
-        return self._engine.begin()
+    async def read(self, work: Work[T]) -> T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
 
     def check_presence(self) -> None:
         """A server that is gone says so by itself."""

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import REPORT_MOVES, ReportEvent, ReportId, ReportState
 from gateway.store import tables
@@ -33,14 +32,12 @@ def due_reports_query(now: datetime, limit: int) -> sa.Select[Any]:
     )
 
 
-async def claim(
-    connection: AsyncConnection, now: datetime, lease_until: datetime, limit: int
-) -> tuple[ClaimedReport, ...]:
+def claim(connection: sa.Connection, now: datetime, lease_until: datetime, limit: int) -> tuple[ClaimedReport, ...]:
     """The oldest due reports are in `sending`."""
-    rows = (await connection.execute(due_reports_query(now, limit))).mappings().all()
+    rows = (connection.execute(due_reports_query(now, limit))).mappings().all()
     if not rows:
         return ()
-    moved = await connection.execute(
+    moved = connection.execute(
         tables.report.update()
         .where(_report.id.in_([row["id"] for row in rows]), _IS_DUE)
         .values(
@@ -61,14 +58,12 @@ def _claimed(row: sa.RowMapping) -> ClaimedReport:
     return ClaimedReport(**kept, epoch=row["epoch"] + 1, attempt=row["attempts"] + 1)
 
 
-async def settle(
-    connection: AsyncConnection, settlements: Sequence[ReportSettlement], now: datetime
-) -> tuple[ReportId, ...]:
+def settle(connection: sa.Connection, settlements: Sequence[ReportSettlement], now: datetime) -> tuple[ReportId, ...]:
     """The moves are made, those that somebody else did not make first."""
     targets = {one.report_id: _target(one) for one in settlements}
     if len(targets) != len(settlements):
         raise ValueError("one report is moved twice at once")
-    locked = await connection.execute(
+    locked = connection.execute(
         sa.select(_report.id, _report.epoch)
         .where(_report.id.in_(sorted(targets)), _IS_SENDING)
         .order_by(_report.id)
@@ -78,7 +73,7 @@ async def settle(
     moving = [one for one in settlements if epochs.get(one.report_id) == one.epoch]
     for one in moving:
         target = targets[one.report_id]
-        await connection.execute(
+        connection.execute(
             tables.report.update()
             .where(_report.id == one.report_id, _IS_SENDING, _report.epoch == one.epoch)
             .values(
@@ -102,9 +97,9 @@ def _target(one: ReportSettlement) -> ReportState:
     return target
 
 
-async def recover(connection: AsyncConnection, now: datetime, as_of: datetime) -> tuple[ReportId, ...]:
+def recover(connection: sa.Connection, now: datetime, as_of: datetime) -> tuple[ReportId, ...]:
     """What was in `sending` with a lease that is over at `as_of` is due now."""
-    found = await connection.execute(
+    found = connection.execute(
         tables.report.update()
         .where(_IS_SENDING, _report.lease_until <= as_of)
         .values(

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store import tables
 from gateway.store.database import connect, create_sqlite_file, sqlite_path, switch_to_wal
@@ -43,11 +42,7 @@ async def migrate(settings: StoreSettings) -> Migrated:
             create_sqlite_file(path)
         database = connect(settings, must_be_wal=False)
         try:
-            async with database.write() as connection:
-                if connection.dialect.name == "postgresql":
-                    await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
-                before = await _revision(connection)
-                await connection.run_sync(_upgrade)
+            before = await database.write(lambda: _upgrade)
         finally:
             await database.close()
         if path is not None:
@@ -55,25 +50,25 @@ async def migrate(settings: StoreSettings) -> Migrated:
     return Migrated(from_revision=before, to_revision=_newest())
 
 
-async def check(connection: AsyncConnection) -> None:
+def check(connection: sa.Connection) -> None:
     """Raises `StoreUnusable` unless the tables are there, readable, and those of this version."""
-    revision = await _revision(connection)
+    revision = _revision(connection)
     if revision is None:
         raise StoreUnusable("the store is empty: run mail2sms migrate once to create it")
     if revision != _newest():
         raise StoreUnusable(f"the store is older than this version (revision {revision}): run mail2sms migrate")
     for table in tables.metadata.sorted_tables:
-        await connection.execute(sa.select(table).limit(1))
+        connection.execute(sa.select(table).limit(1))
 
 
-async def _revision(connection: AsyncConnection) -> str | None:
+def _revision(connection: sa.Connection) -> str | None:
     """The revision of the store; None when the database is empty. Refuses a foreign database and a newer store."""
-    names = await connection.run_sync(lambda sync: sa.inspect(sync).get_table_names())
+    names = sa.inspect(connection).get_table_names()
     if not names:
         return None
     if "alembic_version" not in names or "email_id" not in names:
         raise StoreUnusable("this database holds something else than a store of this gateway")
-    revision = await connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    revision = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     if not isinstance(revision, str):
         raise StoreUnusable("the store does not say its version: restore a backup")
     if revision not in {script.revision for script in _scripts().walk_revisions()}:
@@ -100,7 +95,12 @@ def _newest() -> str:
     return newest
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def _upgrade(connection: sa.Connection) -> str | None:
+    """Return the revision from before."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
+    before = _revision(connection)
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    return before

@@ -12,15 +12,14 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import SmsAnswer
 from gateway.store import credit, tables
-from gateway.store.admission import insert_all
 from gateway.store.base import AnsweredEnvoi, RenderNot, Settled, Settlement
 from gateway.store.errors import StoreError
+from gateway.store.inserts import insert_all
 from gateway.store.order_rows import report_row
 from gateway.store.tables import LATER_WORDS, SMS_UNANSWERED, SMS_WAITING, UNCOUNTED, one_of
 
@@ -29,20 +28,20 @@ _envoi = tables.envoi.c
 _attempt = tables.attempt.c
 
 
-async def settle(
-    connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot
+def settle(
+    connection: sa.Connection, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot
 ) -> Settled:
     """The moves are made, those that somebody else did not make first; the Not reports that follow are staged."""
     targets = _targets(settlements)
-    rows = await _lock(connection, targets)
+    rows = _lock(connection, targets)
     moving = [one for one in settlements if _is_still_so(rows.get(one.sms_id), one)]
     if not moving:
         return Settled(moved=())
-    await _move(connection, [_move_row(rows[one.sms_id], one, targets[one.sms_id], now) for one in moving])
-    await _note_attempts(connection, moving, now)
+    _move(connection, [_move_row(rows[one.sms_id], one, targets[one.sms_id], now) for one in moving])
+    _note_attempts(connection, moving, now)
     touched = {EnvoiId(rows[one.sms_id]["envoi_id"]) for one in moving if targets[one.sms_id].is_answered}
-    reports = await _stage_nots(connection, sorted(touched), now, render_not)
-    await credit.settle_reserved(connection, [(rows[one.sms_id], targets[one.sms_id]) for one in moving], now)
+    reports = _stage_nots(connection, sorted(touched), now, render_not)
+    credit.settle_reserved(connection, [(rows[one.sms_id], targets[one.sms_id]) for one in moving], now)
     return Settled(moved=tuple(one.sms_id for one in moving), reports=reports)
 
 
@@ -78,9 +77,9 @@ _READ = (
 )
 
 
-async def _lock(connection: AsyncConnection, ids: Iterable[SmsId]) -> dict[str, sa.RowMapping]:
+def _lock(connection: sa.Connection, ids: Iterable[SmsId]) -> dict[str, sa.RowMapping]:
     wanted = sa.select(*_READ).where(_sms.id.in_(sorted(ids))).order_by(_sms.id).with_for_update(key_share=True)
-    return {row["id"]: row for row in (await connection.execute(wanted)).mappings()}
+    return {row["id"]: row for row in (connection.execute(wanted)).mappings()}
 
 
 def _is_still_so(row: sa.RowMapping | None, one: Settlement) -> bool:
@@ -130,23 +129,23 @@ _MOVE = (
 )
 
 
-async def _move(connection: AsyncConnection, rows: Sequence[Mapping[str, object]]) -> None:
-    moved = await connection.execute(_MOVE, rows)
+def _move(connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> None:
+    moved = connection.execute(_MOVE, rows)
     if moved.rowcount != len(rows):
         raise StoreError("a locked SMS was moved by somebody else")
 
 
-async def _note_attempts(connection: AsyncConnection, moving: Sequence[Settlement], now: datetime) -> None:
+def _note_attempts(connection: sa.Connection, moving: Sequence[Settlement], now: datetime) -> None:
     """The attempts have their verdict, or the carrier's later word; a claim without a call leaves none behind."""
     verdicts = [one for one in moving if one.from_state is SmsState.SENDING and one.event not in UNCOUNTED]
     uncalled = [one for one in moving if one.from_state is SmsState.SENDING and one.event in UNCOUNTED]
     words = [one for one in moving if one.from_state is not SmsState.SENDING and one.event in LATER_WORDS]
     if verdicts:
-        await connection.execute(_END, [_attempt_row(one, now) for one in verdicts])
+        connection.execute(_END, [_attempt_row(one, now) for one in verdicts])
     if uncalled:
-        await connection.execute(_FORGET, [{"b_id": one.sms_id, "b_epoch": one.epoch} for one in uncalled])
+        connection.execute(_FORGET, [{"b_id": one.sms_id, "b_epoch": one.epoch} for one in uncalled])
     if words:
-        await connection.execute(_LEARN, [_attempt_row(one, now) for one in words])
+        connection.execute(_LEARN, [_attempt_row(one, now) for one in words])
 
 
 _THIS_ATTEMPT = (_attempt.sms_id == sa.bindparam("b_id"), _attempt.epoch == sa.bindparam("b_epoch"))
@@ -179,27 +178,27 @@ def _attempt_row(one: Settlement, now: datetime) -> dict[str, object]:
     }
 
 
-async def _stage_nots(
-    connection: AsyncConnection, touched: Sequence[EnvoiId], now: datetime, render_not: RenderNot
+def _stage_nots(
+    connection: sa.Connection, touched: Sequence[EnvoiId], now: datetime, render_not: RenderNot
 ) -> tuple[ReportId, ...]:
     """Those of the envois that have their last answer are marked; a Not that is wanted waits for the mailer."""
-    locked = await _lock_unstaged(connection, touched)
+    locked = _lock_unstaged(connection, touched)
     # Only now: what another node did to the same envois is visible to a statement that begins after the lock is held
-    answers = await _answers(connection, await _complete(connection, list(locked)))
+    answers = _answers(connection, _complete(connection, list(locked)))
     if not answers:
         return ()
-    await connection.execute(tables.envoi.update().where(_envoi.id.in_(list(answers))).values(not_staged_at=now))
+    connection.execute(tables.envoi.update().where(_envoi.id.in_(list(answers))).values(not_staged_at=now))
     rows = []
     for envoi_id, given in answers.items():
         row = locked[envoi_id]
         if row["not_to"] is not None:
             report = render_not(_answered(row, given))
             rows.append(report_row(report, now, mail_id=row["mail_id"], envoi_id=envoi_id))
-    await insert_all(connection, tables.report, rows)
+    insert_all(connection, tables.report, rows)
     return tuple(ReportId(str(row["id"])) for row in rows)
 
 
-async def _lock_unstaged(connection: AsyncConnection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, sa.RowMapping]:
+def _lock_unstaged(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, sa.RowMapping]:
     wanted = (
         sa.select(tables.envoi, tables.mail.c.message_id)
         .join_from(tables.envoi, tables.mail)
@@ -209,7 +208,7 @@ async def _lock_unstaged(connection: AsyncConnection, ids: Sequence[EnvoiId]) ->
     )
     if not ids:
         return {}
-    return {EnvoiId(row["id"]): row for row in (await connection.execute(wanted)).mappings()}
+    return {EnvoiId(row["id"]): row for row in (connection.execute(wanted)).mappings()}
 
 
 def unanswered_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
@@ -217,9 +216,9 @@ def unanswered_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
     return sa.select(_sms.envoi_id).where(_sms.envoi_id.in_(ids), one_of("sms.state", SMS_UNANSWERED)).distinct()
 
 
-async def _complete(connection: AsyncConnection, ids: Sequence[EnvoiId]) -> list[EnvoiId]:
+def _complete(connection: sa.Connection, ids: Sequence[EnvoiId]) -> list[EnvoiId]:
     """Those of the envois whose every SMS has its answer."""
-    unanswered = set(await connection.scalars(unanswered_query(ids))) if ids else set()
+    unanswered = set(connection.scalars(unanswered_query(ids))) if ids else set()
     return [envoi_id for envoi_id in ids if envoi_id not in unanswered]
 
 
@@ -232,10 +231,10 @@ def answers_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
     )
 
 
-async def _answers(connection: AsyncConnection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, list[SmsAnswer]]:
+def _answers(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, list[SmsAnswer]]:
     """What the sender is told of each SMS, in order of position (docs/protocol.md §8.2)."""
     answers: dict[EnvoiId, list[SmsAnswer]] = {}
-    for row in await connection.execute(answers_query(ids)) if ids else ():
+    for row in connection.execute(answers_query(ids)) if ids else ():
         answers.setdefault(row.envoi_id, []).append(SmsAnswer(tel=row.tel, code=_answer_code(row.state, row.code)))
     return answers
 

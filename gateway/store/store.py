@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Self
+from functools import partial
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import ReportId
 from gateway.store import admission, claims, credit, reports, settling, watch
@@ -26,11 +26,14 @@ from gateway.store.base import (
     Settled,
     Settlement,
 )
-from gateway.store.database import Database, Transaction, connect
+from gateway.store.database import Database, connect
 from gateway.store.errors import translated
 from gateway.store.group_commit import GroupCommit, Result
 from gateway.store.schema import check
 from gateway.store.settings import StoreSettings
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Store:
@@ -57,8 +60,7 @@ class Store:
             database = connect(settings, read_only=read_only)
             store = cls(database, settings)
         try:
-            async with store._step(database.read if read_only else database.write) as connection:
-                await check(connection)
+            await (store._read(check) if read_only else store._write(check))
             await store.ping()
         except BaseException:
             await store.close()
@@ -74,8 +76,7 @@ class Store:
         """The store answers a question, and is still the one that was opened (readiness)."""
         with translated():
             self._database.check_presence()
-        async with self._step(self._database.read) as connection:
-            await connection.execute(sa.select(1))
+        await self._read(lambda connection: connection.scalar(sa.select(1)))
 
     # --- intake ------------------------------------------------------------------------------------------------------
 
@@ -94,25 +95,21 @@ class Store:
 
     async def foresee(self, order: Order) -> Foreseen:
         """What `admit` would say to the order now; nothing is written."""
-        async with self._step(self._database.read) as connection:
-            return await admission.foresee(connection, order)
+        return await self._read(admission.foresee, order)
 
     async def _admit_all(self, gather: Callable[[], Sequence[Order]]) -> Sequence[Result]:
         with translated():
-            async with self._database.write() as connection:
-                return await admission.store_orders(connection, gather())
+            return await self._database.write(lambda: partial(admission.store_orders, orders=gather()))
 
     async def refuse(self, refusal: Refusal) -> None:
         """The refusal and its reports are on disk (docs/protocol.md §1.3)."""
-        async with self._step(self._database.write) as connection:
-            await admission.store_refusal(connection, refusal)
+        await self._write(admission.store_refusal, refusal)
 
     # --- dispatcher and outcomes -------------------------------------------------------------------------------------
 
     async def due_lanes(self, now: datetime) -> tuple[str, ...]:
         """The accounts that have an SMS due and still valid, by name."""
-        async with self._step(self._database.read) as connection:
-            return tuple(sorted(await connection.scalars(claims.due_lanes_query(now))))
+        return await self._read(claims.due_lanes, now)
 
     async def claim_sms(
         self, *, account: str, provider: str, now: datetime, lease_until: datetime, limit: int
@@ -123,8 +120,7 @@ class Store:
         got them must settle them before `lease_until`; after it they are `lost_sms`. `limit` is 1 to 500.
         """
         claim = claims.Claim(account=account, provider=provider, now=now, lease_until=lease_until, limit=limit)
-        async with self._step(self._database.write) as connection:
-            return await claims.claim_batch(connection, claim)
+        return await self._write(claims.claim_batch, claim)
 
     async def settle_sms(self, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot) -> Settled:
         """The SMS are moved, but for those somebody else moved first; each envoi answered by it has its Not.
@@ -135,32 +131,27 @@ class Store:
         when it has any other answer. Raises `ValueError` for a move that the lifecycle does not know, for a move to
         `queued` without `due_at` (but for RELEASED, which keeps the old one), and for one SMS twice.
         """
-        async with self._step(self._database.write) as connection:
-            return await settling.settle(connection, settlements, now, render_not)
+        return await self._write(settling.settle, settlements, now, render_not)
 
     # --- janitor -----------------------------------------------------------------------------------------------------
 
     async def lost_sms(self, now: datetime, limit: int) -> tuple[LostSms, ...]:
         """SMS in `sending` with their lease over: the claimer died in the middle. Longest first."""
-        async with self._step(self._database.read) as connection:
-            return await watch.find(connection, watch.lost_query(now, limit))
+        return await self._read(watch.find, watch.lost_query(now, limit))
 
     async def uncertain_sms(self, before: datetime, limit: int) -> tuple[LostSms, ...]:
         """SMS in `uncertain` since `before` or longer. Longest first."""
-        async with self._step(self._database.read) as connection:
-            return await watch.find(connection, watch.uncertain_query(before, limit))
+        return await self._read(watch.find, watch.uncertain_query(before, limit))
 
     async def expired_sms(self, now: datetime, limit: int) -> tuple[LostSms, ...]:
         """SMS in `queued` or `held` past their validity. Longest first."""
-        async with self._step(self._database.read) as connection:
-            return await watch.find(connection, watch.expired_query(now, limit))
+        return await self._read(watch.find, watch.expired_query(now, limit))
 
     # --- mailer ------------------------------------------------------------------------------------------------------
 
     async def claim_reports(self, *, now: datetime, lease_until: datetime, limit: int) -> tuple[ClaimedReport, ...]:
         """The oldest due reports, at most `limit`, are in `sending`. An overdue one too: its claimer gives it up."""
-        async with self._step(self._database.write) as connection:
-            return await reports.claim(connection, now, lease_until, limit)
+        return await self._write(reports.claim, now, lease_until, limit)
 
     async def settle_reports(self, settlements: Sequence[ReportSettlement], now: datetime) -> tuple[ReportId, ...]:
         """The claimed reports are moved, but for those that somebody else moved first; returns those that moved.
@@ -168,55 +159,51 @@ class Store:
         Raises `ValueError` for a move that the lifecycle does not know, for DEFERRED without `due_at`, and for one
         report twice.
         """
-        async with self._step(self._database.write) as connection:
-            return await reports.settle(connection, settlements, now)
+        return await self._write(reports.settle, settlements, now)
 
     async def recover_reports(self, now: datetime, *, as_of: datetime | None = None) -> tuple[ReportId, ...]:
         """Reports in `sending` with their lease over are due now; returns them. The attempt stays counted.
 
         `as_of` is the instant their lease must be over at, `now` unless given: one to come, when they are known dead.
         """
-        async with self._step(self._database.write) as connection:
-            return await reports.recover(connection, now, now if as_of is None else as_of)
+        return await self._write(reports.recover, now, now if as_of is None else as_of)
 
     # --- operators ---------------------------------------------------------------------------------------------------
 
     async def credits(self) -> tuple[Credit, ...]:
         """The accounts that have, or had, a credit, by name; all others have no limit (docs/protocol.md §10.3)."""
-        async with self._step(self._database.read) as connection:
-            return await credit.read_all(connection)
+        return await self._read(credit.read_all)
 
     async def add_credit(self, account: str, parts: int, now: datetime) -> Credit:
         """The account may send so many parts more; if it had no limit, these are all it may send."""
-        async with self._step(self._database.write) as connection:
-            return await credit.add(connection, account, parts, now)
+        return await self._write(credit.add, account, parts, now)
 
     async def set_credit(self, account: str, parts: int | None, now: datetime) -> Credit:
         """The account may send so many parts beside those reserved; None: any number."""
-        async with self._step(self._database.write) as connection:
-            return await credit.put(connection, account, parts, now)
+        return await self._write(credit.put, account, parts, now)
 
     # --- everybody ---------------------------------------------------------------------------------------------------
 
     async def next_due_at(self, now: datetime) -> datetime | None:
         """When the next SMS or report becomes due, after `now`: how long to sleep. None when none waits."""
-        async with self._step(self._database.read) as connection:
-            return await watch.next_due_at(connection, now)
+        return await self._read(watch.next_due_at, now)
 
     async def backlog(self) -> Backlog:
         """How much there is in each state that is not final, and since when."""
-        async with self._step(self._database.read) as connection:
-            return await watch.backlog(connection)
+        return await self._read(watch.backlog)
 
-    @asynccontextmanager
-    async def _step(self, begin: Callable[[], Transaction]) -> AsyncIterator[AsyncConnection]:
-        async with self._in_time(), begin() as connection:
-            yield connection
+    async def _write(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._in_time():
+            return await self._database.write(lambda: lambda connection: step(connection, *args, **kwargs))
+
+    async def _read(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._in_time():
+            return await self._database.read(lambda connection: step(connection, *args, **kwargs))
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
-        # The first timeout cuts the statement off and closes its connection, which waits for the driver; the second
-        # is for a driver that hangs, say on a disk that no longer answers
+        # The first timeout cuts the transaction off and waits for its end; the second is for one that has none, say
+        # on a disk that no longer answers
         with translated():
             async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
                 async with asyncio.timeout(self._settings.deadline_s):

@@ -6,7 +6,6 @@ from enum import Enum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import EnvoiId, MailId, ReportState, SmsEvent, SmsId, SmsState
 from gateway.store import tables
@@ -49,7 +48,7 @@ def _rows(states: sa.TextClause, instant: sa.Column[datetime], until: datetime, 
     return sa.select(tables.sms, _UNKNOWN_ATTEMPTS).where(states, instant <= until).order_by(instant).limit(limit)
 
 
-async def find(connection: AsyncConnection, query: sa.Select[Any]) -> tuple[LostSms, ...]:
+def find(connection: sa.Connection, query: sa.Select[Any]) -> tuple[LostSms, ...]:
     """The SMS of one of the queries above."""
     return tuple(
         LostSms(
@@ -65,7 +64,7 @@ async def find(connection: AsyncConnection, query: sa.Select[Any]) -> tuple[Lost
             expires_at=row.expires_at,
             code=row.code,
         )
-        for row in await connection.execute(query)
+        for row in connection.execute(query)
     )
 
 
@@ -78,9 +77,9 @@ def next_due_queries(now: datetime) -> tuple[sa.Select[Any], ...]:
     )
 
 
-async def next_due_at(connection: AsyncConnection, now: datetime) -> datetime | None:
+def next_due_at(connection: sa.Connection, now: datetime) -> datetime | None:
     """The earlier of the two, None when nothing waits."""
-    found: list[datetime | None] = [await connection.scalar(query) for query in next_due_queries(now)]
+    found: list[datetime | None] = [connection.scalar(query) for query in next_due_queries(now)]
     return min((instant for instant in found if instant is not None), default=None)
 
 
@@ -93,14 +92,14 @@ def backlog_query(table: sa.Table, states: Iterable[Enum]) -> sa.Select[Any]:
     )
 
 
-async def backlog(connection: AsyncConnection) -> Backlog:
+def backlog(connection: sa.Connection) -> Backlog:
     """All states that are not final, those without rows too."""
     numbers: dict[str, dict[str, int]] = {}
     oldest: dict[str, dict[str, datetime]] = {}
     for table, states in ((tables.sms, SMS_OPEN), (tables.report, REPORT_OPEN)):
         numbers[table.name] = {state.value: 0 for state in states}
         oldest[table.name] = {}
-        for row in await connection.execute(backlog_query(table, states)):
+        for row in connection.execute(backlog_query(table, states)):
             numbers[table.name][row.state.value] = row.number
             oldest[table.name][row.state.value] = row.oldest
     return Backlog(

@@ -183,8 +183,17 @@ async def claim_reports(store: Store, *, now: datetime = START, limit: int = 50)
 async def rows(store: Store, table: sa.Table, **wanted: object) -> list[dict[str, Any]]:
     """The rows with these values, by primary key."""
     query = sa.select(table).filter_by(**wanted).order_by(*table.primary_key.columns)
-    async with store._database.read() as connection:
-        return [dict(row) for row in (await connection.execute(query)).mappings()]
+    return await store._database.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
+
+
+async def change(store: Store, *statements: sa.Executable | str) -> None:
+    """Whatever no step of the store would do, in one transaction."""
+
+    def execute(connection: sa.Connection) -> None:
+        for one in statements:
+            connection.execute(sa.text(one) if isinstance(one, str) else one)
+
+    await store._database.write(lambda: execute)
 
 
 async def row(store: Store, table: sa.Table, **wanted: object) -> dict[str, Any]:

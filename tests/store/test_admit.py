@@ -12,6 +12,7 @@ from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportKind
 from gateway.store import Store, StoreError, tables
 from gateway.store.base import Duplicate, Order, Refusal, Retransmitted, Stored
+from gateway.store.database import PostgresDatabase, SqliteDatabase
 from tests.store.samples import new_mail, new_order, new_report, new_sms, refused_sms, row, rows
 from tests.support.clock import START
 
@@ -276,11 +277,12 @@ async def test_a_refusal_is_stored_with_its_reports(store: Store) -> None:
 
 
 def writer(store: Store) -> sa.Engine:
-    engine = getattr(store._database, "_writer", None) or getattr(store._database, "_engine", None)
-    assert engine is not None
-    found = engine.sync_engine
-    assert isinstance(found, sa.Engine)
-    return found
+    database = store._database
+    if isinstance(database, SqliteDatabase):
+        assert database._writer._thread is not None
+        return database._writer._thread._engine
+    assert isinstance(database, PostgresDatabase)
+    return database._engine.sync_engine
 
 
 def count_commits(store: Store) -> list[None]:

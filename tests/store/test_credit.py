@@ -22,6 +22,7 @@ from gateway.store.order_rows import envoi_row, mail_row, sms_row
 from tests.store.samples import (
     LATER,
     NotMaker,
+    change,
     claim,
     name,
     new_mail,
@@ -92,7 +93,7 @@ async def test_two_nodes_that_add_at_once_add_both(store: Store, other: Store) -
 
 
 @pytest.mark.parametrize(
-    "change",
+    "statement",
     [
         "UPDATE credit SET balance = -1",
         "UPDATE credit SET reserved = -1",
@@ -101,12 +102,11 @@ async def test_two_nodes_that_add_at_once_add_both(store: Store, other: Store) -
         "UPDATE sms SET reserved_parts = 1, state = 'accepted'",
     ],
 )
-async def test_rows_that_make_no_sense_are_refused(store: Store, change: str) -> None:
+async def test_rows_that_make_no_sense_are_refused(store: Store, statement: str) -> None:
     await store.set_credit("acme", 5, START)
     await store.admit(order_of(1))
     with pytest.raises(IntegrityError):
-        async with store._database.write() as connection:
-            await connection.execute(sa.text(change))
+        await change(store, statement)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -124,11 +124,15 @@ async def test_a_store_of_the_version_before_keeps_its_rows(
     assert order.envoi is not None
     sms = sms_row(order.mail, order.envoi, order.envoi.sms[0], is_paid=False)
     del sms["reserved_parts"]
-    async with old.write() as connection:
-        await connection.run_sync(upgrade_to_first)
-        await connection.execute(tables.mail.insert(), mail_row(order.mail))
-        await connection.execute(tables.envoi.insert(), envoi_row(order.mail, order.envoi, ()))
-        await connection.execute(tables.sms.insert(), sms)
+    envoi = envoi_row(order.mail, order.envoi, ())
+
+    def fill(connection: sa.Connection) -> None:
+        upgrade_to_first(connection)
+        connection.execute(tables.mail.insert(), mail_row(order.mail))
+        connection.execute(tables.envoi.insert(), envoi)
+        connection.execute(tables.sms.insert(), sms)
+
+    await old.write(lambda: fill)
     await old.close()
 
     assert await migrate(StoreSettings(url=url)) == Migrated(from_revision="0001", to_revision="0002")

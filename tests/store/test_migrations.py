@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.lifecycle import ReportState, SmsState
 from gateway.store import Migrated, Store, StoreSettings, StoreUnusable, migrate, tables
-from tests.store.samples import LATER, claim, new_order, new_report, new_sms, rows
+from tests.store.samples import LATER, change, claim, new_order, new_report, new_sms, rows
 from tests.store.test_open import execute
 from tests.support.clock import START
 from tests.support.postgres import PostgresServer
@@ -74,8 +74,7 @@ async def test_migrations_give_the_tables_of_the_code(store: Store) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(compare_metadata(context, tables.metadata))
 
-    async with store._database.read() as connection:
-        assert await connection.run_sync(differences) == []
+    assert await store._database.read(differences) == []
 
 
 async def test_migrations_give_the_constraints_and_indexes_of_the_code(store: Store) -> None:
@@ -104,15 +103,15 @@ async def test_migrations_give_the_constraints_and_indexes_of_the_code(store: St
         tables.metadata.create_all(connection)
         return describe(connection)
 
-    async with store._database.write() as connection:
-        migrated = await connection.run_sync(describe)
-        assert migrated == await connection.run_sync(from_the_code)
-        assert "ck_sms_settled_if_final" in str(migrated["sms"]["checks"])
-        assert "ix_sms_lane" in str(migrated["sms"]["indexes"])
+    migrated = await store._database.read(describe)
+
+    assert migrated == await store._database.write(lambda: from_the_code)
+    assert "ck_sms_settled_if_final" in str(migrated["sms"]["checks"])
+    assert "ix_sms_lane" in str(migrated["sms"]["indexes"])
 
 
 @pytest.mark.parametrize(
-    "change",
+    "statement",
     [
         "UPDATE sms SET state = 'lost'",
         "UPDATE sms SET state = 'delivered'",  # final, and not settled
@@ -133,12 +132,11 @@ async def test_migrations_give_the_constraints_and_indexes_of_the_code(store: St
         "UPDATE attempt SET verdict = 'lost'",
     ],
 )
-async def test_rows_that_contradict_the_lifecycle_are_refused(store: Store, change: str) -> None:
+async def test_rows_that_contradict_the_lifecycle_are_refused(store: Store, statement: str) -> None:
     await store.admit(new_order(new_sms(1), new_sms(2, due_at=LATER)))
     await claim(store)  # the first
     with pytest.raises(IntegrityError):
-        async with store._database.write() as connection:
-            await connection.execute(sa.text(change))
+        await change(store, statement)
 
 
 @pytest.mark.parametrize(("table", "members"), [(tables.sms, SmsState), (tables.report, ReportState)])
@@ -146,12 +144,12 @@ async def test_the_checks_know_every_state(
     store: Store, table: sa.Table, members: type[SmsState] | type[ReportState]
 ) -> None:
     await store.admit(new_order(new_sms(), reports=(new_report(),)))
-    async with store._database.write() as connection:
-        for state in members:
-            change = {
-                "state": state,
-                "settled_at": START if state.is_final else None,
-                "lease_until": START if state.value == "sending" else None,
-            }
-            result = await connection.execute(table.update().values(change))
-            assert result.rowcount == 1
+    for state in members:
+        values = {
+            "state": state,
+            "settled_at": START if state.is_final else None,
+            "lease_until": START if state.value == "sending" else None,
+        }
+        await change(store, table.update().values(values))
+
+        assert len(await rows(store, table, state=state)) == 1

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from psycopg import sql
 
 from gateway.store import Store, StoreSettings, StoreUnavailable, StoreUnusable, migrate, schema
 from gateway.store.database import SqliteDatabase
-from tests.store.samples import new_order
+from tests.store.samples import change, new_order
 from tests.support.postgres import PostgresServer
 
 
@@ -80,8 +81,7 @@ async def test_a_damaged_store_is_refused(sqlite_settings: StoreSettings, damage
 
 
 async def test_a_store_of_a_newer_version_is_refused(settings: StoreSettings, store: Store) -> None:
-    async with store._database.write() as connection:
-        await connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    await change(store, "UPDATE alembic_version SET version_num = '9999'")
 
     assert "newer version" in await refused(settings)
     with pytest.raises(StoreUnusable, match="newer version"):
@@ -114,17 +114,21 @@ async def test_postgresql_that_does_not_wait_for_its_commits_is_refused(
 async def test_every_sqlite_connection_is_durable(sqlite_settings: StoreSettings, sqlite_store: Store) -> None:
     database = sqlite_store._database
     assert isinstance(database, SqliteDatabase)
-    found = []
-    async with contextlib.AsyncExitStack() as stack:
-        connections = [await stack.enter_async_context(database.write())]
-        connections += [await stack.enter_async_context(database.read()) for _ in range(sqlite_settings.connections)]
-        for connection in connections:
-            found += [
-                await connection.scalar(sa.text(f"PRAGMA {pragma}"))
-                for pragma in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "journal_size_limit")
-            ]
+    everybody = threading.Barrier(sqlite_settings.connections)
 
-    assert found == ["wal", 2, 1, 5000, 67_108_864] * 5
+    def look(connection: sa.Connection) -> list[object]:
+        pragmas = ("journal_mode", "synchronous", "foreign_keys", "journal_size_limit")
+        return [connection.scalar(sa.text(f"PRAGMA {pragma}")) for pragma in pragmas]
+
+    def look_with_the_others(connection: sa.Connection) -> list[object]:
+        everybody.wait(timeout=10)
+        return look(connection)
+
+    async with asyncio.TaskGroup() as group:
+        readers = [group.create_task(database.read(look_with_the_others)) for _ in range(sqlite_settings.connections)]
+
+    found = [await database.write(lambda: look), *(reader.result() for reader in readers)]
+    assert found == [["wal", 2, 1, 67_108_864]] * 5
 
 
 async def test_a_store_that_is_not_reached_is_unavailable(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from gateway.lifecycle import EnvoiId, ReportState, SmsState
 from gateway.store import Store, admission, claims, credit, reports, settling, tables, watch
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN
-from tests.store.samples import LATER, new_mail, new_order, new_report, new_sms, rows
+from tests.store.samples import LATER, change, new_mail, new_order, new_report, new_sms, rows
 from tests.support.clock import START
 
 pytestmark = pytest.mark.slow
@@ -23,37 +23,43 @@ async def full_store(store: Store) -> Store:
     for _ in range(6):
         await store.admit(new_order(*(new_sms(n) for n in range(1, 501)), reports=[new_report() for _ in range(300)]))
     ended = {"settled_at": START, "since_at": START}
-    async with store._database.write() as connection:
-        await connection.execute(tables.sms.update().values(state=SmsState.DELIVERED, **ended))
-        await connection.execute(tables.report.update().values(state=ReportState.SENT, **ended))
+    await change(
+        store,
+        tables.sms.update().values(state=SmsState.DELIVERED, **ended),
+        tables.report.update().values(state=ReportState.SENT, **ended),
+    )
     for account in ("a", "b", "c"):
         for _ in range(3):
             sms, due = [new_sms(n) for n in range(1, 31)], [new_report() for _ in range(50)]
             await store.admit(new_order(*sms, mail=new_mail(account=account), reports=due))
-    async with store._database.write() as connection:
-        await connection.execute(sa.text("ANALYZE"))
+    await change(store, "ANALYZE")
     # a new connection, for SQLite reads its statistics when it opens
     await store._database.close()
     return store
 
 
 async def plan(store: Store, query: sa.Select[Any]) -> str:
-    async with store._database.write() as connection:
+    def ask(connection: sa.Connection) -> str:
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
         statement = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-        return "\n".join(str(line[-1]) for line in await connection.exec_driver_sql(f"{explain} {statement}"))
+        return "\n".join(str(line[-1]) for line in connection.exec_driver_sql(f"{explain} {statement}"))
+
+    return await store._database.read(ask)
 
 
-async def plan_by_keys(store: Store, query: sa.Select[Any]) -> str:
+async def plan_by_keys(store: Store, query: sa.Select[Any], **wanted: object) -> str:
     """The plan of a query for keys, in a table so small that all of it would be read if it could be."""
-    async with store._database.write() as connection:
+
+    def ask(connection: sa.Connection) -> str:
         if connection.dialect.name == "postgresql":
-            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
-        compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
-        names = compiled.positiontup
-        keys = compiled.params if names is None else tuple(compiled.params[name] for name in names)
-        return "\n".join(str(line[-1]) for line in await connection.exec_driver_sql(f"{explain} {compiled}", keys))
+        found = query.compile(dialect=connection.dialect).construct_expanded_state(wanted)
+        names = found.positiontup
+        keys = found.parameters if names is None else tuple(found.parameters[name] for name in names)
+        return "\n".join(str(line[-1]) for line in connection.exec_driver_sql(f"{explain} {found.statement}", keys))
+
+    return await store._database.read(ask)
 
 
 async def assert_uses(store: Store, query: sa.Select[Any], *indexes: str) -> None:
@@ -72,9 +78,8 @@ async def test_the_oldest_of_a_lane_is_read_from_its_index_in_order(full_store: 
 
 
 async def test_a_batch_is_looked_for_near_the_oldest(full_store: Store) -> None:
-    async with full_store._database.read() as connection:
-        found = await connection.execute(sa.select(tables.sms).where(tables.sms.c.account == "b").limit(1))
-        oldest = found.mappings().one()
+    query = sa.select(tables.sms).where(tables.sms.c.account == "b").limit(1)
+    oldest = await full_store._database.read(lambda connection: connection.execute(query).mappings().one())
 
     await assert_uses(full_store, claims.batch_query(oldest, CLAIM), "ix_sms_lane")
 
@@ -113,15 +118,13 @@ async def test_the_answers_of_an_envoi_are_found_by_it(full_store: Store) -> Non
 
 async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> None:
     order = new_order()
-    mails = await plan_by_keys(full_store, admission.known_mails_query([order]))
-    claims_of = {1: [("acme", "12"), ("acme", "13")], 2: [("acme", "12"), ("acme", "13"), ("other", "12")]}
+    mails = await plan_by_keys(full_store, admission.KNOWN_MAILS, ids=[order.mail.id], fingerprints=[b"1", b"2"])
+    used = await plan_by_keys(full_store, admission.USED_IDS, account="acme", ids=["12", "13"])
 
     assert re.search("pk_mail|autoindex_mail_1", mails), mails
     assert re.search("uq_mail_fingerprint|autoindex_mail_2", mails), mails
-    for accounts, keys in claims_of.items():
-        used = await plan_by_keys(full_store, admission.known_claims_query(keys))
-        assert len(re.findall("pk_email_id|autoindex_email_id_1", used)) == accounts, used
+    assert re.search("pk_email_id|autoindex_email_id_1", used), used
     unpaid = await plan(full_store, admission.unpaid_query([order]))
     assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unpaid), unpaid
-    balances = await plan_by_keys(full_store, credit.balances_query(["acme", "other"]))
+    balances = await plan_by_keys(full_store, credit.BALANCES, accounts=["acme", "other"])
     assert re.search("pk_credit|autoindex_credit_1", balances), balances

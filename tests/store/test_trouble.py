@@ -14,7 +14,7 @@ from gateway.lifecycle import SmsEvent, SmsState
 from gateway.store import Store, StoreError, StoreSettings, StoreUnavailable, StoreUnusable, tables
 from gateway.store.base import Stored
 from gateway.store.errors import translated
-from tests.store.samples import NotMaker, claim, new_mail, new_order, new_sms, rows, settlement, states
+from tests.store.samples import NotMaker, change, claim, new_mail, new_order, new_sms, rows, settlement, states
 from tests.store.test_open import path_of
 from tests.support.clock import START
 from tests.support.postgres import PostgresServer
@@ -65,16 +65,12 @@ async def test_who_waits_for_a_locked_store_is_served_when_it_opens(settings: St
 
 
 async def test_a_full_disk_is_said_to_be_full(sqlite_store: Store) -> None:
-    async def limit(pages: int) -> None:
-        async with sqlite_store._database.write() as connection:
-            await connection.execute(sa.text(f"PRAGMA max_page_count={pages}"))
-
-    await limit(60)
+    await change(sqlite_store, "PRAGMA max_page_count=60")
     with pytest.raises(StoreUnavailable) as caught:
         await sqlite_store.admit(new_order(mail=new_mail(body=b"x" * 1_000_000)))
 
     assert caught.value.is_full
-    await limit(1_000_000)
+    await change(sqlite_store, "PRAGMA max_page_count=1000000")
     stored = len(await rows(sqlite_store, tables.mail))
     await sqlite_store.admit(new_order())
     assert len(await rows(sqlite_store, tables.mail)) == stored + 1
@@ -133,10 +129,12 @@ async def test_a_cancelled_claim_is_made_or_not_made(store: Store) -> None:
 
 
 async def test_a_transaction_cut_off_leaves_the_next_one_alone(store: Store) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        async with store._database.write() as connection:
-            await connection.execute(tables.email_id.insert(), _claim_row("1"))
-            raise asyncio.CancelledError
+    def fail(connection: sa.Connection) -> None:
+        connection.execute(tables.email_id.insert(), _claim_row("1"))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await store._database.write(lambda: fail)
 
     await store.admit(new_order())
     assert [row["email_id"] for row in await rows(store, tables.email_id)] != ["1"]
