@@ -158,7 +158,7 @@ class Account(Settings):
     company: Note | None = Field(default=None, description="Whose account it is; for the operator alone.")
     contact: Note | None = Field(default=None, description="Whom to ask there; for the operator alone.")
     telephone: Note | None = Field(default=None, description="And under which number; for the operator alone.")
-    mail: MailAddress | None = Field(default=None, description="And at which address; for the operator alone.")
+    mail: MailAddress | None = Field(default=None, description="And at which address: warnings of the credit go there.")
     networks: tuple[Network, ...] = Field(
         default=(), description="Networks of this account's clients; empty: those of the listener."
     )
@@ -208,7 +208,8 @@ class Account(Settings):
         default=0,
         ge=0,
         le=1_000_000_000,
-        description="A warning in the log when the credit falls below so many parts; 0: never.",
+        description="A warning, in the log and to `mail`, when the credit falls below so many parts; "
+        "0: only when it is used up.",
     )
 
     @model_validator(mode="after")

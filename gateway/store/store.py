@@ -85,7 +85,8 @@ class Store:
         Looked at in this order: the same mail again (nothing is written), an emailId used before (the mail and
         `duplicate_reports` are written), else all of it. An envoi that is answered from the start (a fault, every SMS
         refused) brings its Not in `reports`; any other must not. Where the account has a credit, each SMS reserves its
-        parts, or is refused with code 12; `unpaid_reports` go too when that answers the envoi (docs/protocol.md §10.3).
+        parts, or is refused with code 12; `unpaid_reports` go too when that answers the envoi, and a warning by `watch`
+        when the credit gets low or is gone (docs/protocol.md §10.3).
         Mails that arrive together share a transaction, and one that cannot be stored, or whose caller gives up, harms
         no other. After `StoreUnavailable` it may be stored all the same: the sender sends it again, and it is found.
         """

@@ -231,6 +231,7 @@ credit = sa.Table(
     sa.Column("reserved", sa.BigInteger, nullable=False),  # the sum of `reserved_parts`
     sa.Column("spent", sa.BigInteger, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
+    sa.Column("exhausted_at", Instant),  # since when it is not enough for every SMS; None: since it was given, it was
     sa.CheckConstraint(sa.text("balance IS NULL OR balance >= 0"), name="balance_not_negative"),
     sa.CheckConstraint(sa.text("reserved >= 0 AND spent >= 0"), name="counts_not_negative"),
 )

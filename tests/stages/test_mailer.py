@@ -74,6 +74,18 @@ def test_an_ascii_report_is_7bit_and_exact() -> None:
     )
 
 
+def test_a_warning_is_no_answer_to_a_mail() -> None:
+    head = render(replace(REPORT, kind=ReportKind.CREDIT, in_reply_to=None)).partition(b"\r\n\r\n")[0].decode("ascii")
+
+    assert head.split("\r\n")[2:7] == [
+        "To: ack@masociete.com",
+        "Subject: PUSH MSISDN: SMS credit / credit SMS",
+        "Message-ID: <01J@gw.example.org>",
+        "Auto-Submitted: auto-generated",
+        "MIME-Version: 1.0",
+    ]
+
+
 def test_a_latin_report_is_8bit_where_it_is_offered() -> None:
     head, _, body = render(replace(REPORT, body=LATIN)).partition(b"\r\n\r\n")
 
