@@ -313,7 +313,7 @@ class ClaimedReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSettlement:
-    """One move of a claimed report. `due_at` is needed for DEFERRED."""
+    """One move of a claimed report. `due_at` is needed for DEFERRED; POSTPONED leaves the row as it was, but free."""
 
     report_id: ReportId
     epoch: int

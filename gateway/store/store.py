@@ -166,8 +166,8 @@ class Store:
     async def settle_reports(self, settlements: Sequence[ReportSettlement], now: datetime) -> tuple[ReportId, ...]:
         """The claimed reports are moved, but for those that somebody else moved first; returns those that moved.
 
-        Raises `ValueError` for a move that the lifecycle does not know, for DEFERRED without `due_at`, and for one
-        report twice.
+        `POSTPONED` means that nothing was tried: the attempt is not counted. Raises `ValueError` for a move that the
+        lifecycle does not know, for DEFERRED without `due_at`, and for one report twice.
         """
         async with self._step(self._database.write) as connection:
             return await reports.settle(connection, settlements, now)
@@ -200,9 +200,14 @@ class Store:
     # --- everybody ---------------------------------------------------------------------------------------------------
 
     async def next_due_at(self, now: datetime) -> datetime | None:
-        """When the next SMS or report becomes due, after `now`: how long to sleep. None when none waits."""
+        """When the next SMS becomes due, after `now`: how long to sleep. None when none waits."""
         async with self._step(self._database.read) as connection:
-            return await watch.next_due_at(connection, now)
+            return await watch.next_instant(connection, watch.next_due_query(now))
+
+    async def next_report_due_at(self, now: datetime) -> datetime | None:
+        """When the next report becomes due, after `now`. None when none waits."""
+        async with self._step(self._database.read) as connection:
+            return await watch.next_instant(connection, watch.next_report_due_query(now))
 
     async def backlog(self) -> Backlog:
         """How much there is in each state that is not final, and since when."""

@@ -253,7 +253,7 @@ _index("ix_sms_lease", sms.c.lease_until, where=one_of("state", (SmsState.SENDIN
 _index("ix_sms_expiry", sms.c.expires_at, where=one_of("state", SMS_WAITING))
 # uncertain_sms, backlog
 _index("ix_sms_open", sms.c.state, sms.c.since_at, where=one_of("state", SMS_OPEN))
-# claim_reports, next_due_at
+# claim_reports, next_report_due_at
 _index("ix_report_due", report.c.due_at, report.c.id, where=one_of("state", (ReportState.DUE,)))
 # recover_reports
 _index("ix_report_lease", report.c.lease_until, where=one_of("state", (ReportState.SENDING,)))
