@@ -67,6 +67,20 @@ class HoursProfile(Enum):
     AF2M_2026 = "af2m-2026"
 
 
+@unique
+class Priority(Enum):
+    """Whose SMS go first at a carrier that is busy; in this order."""
+
+    ALERT = "alert"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+    @property
+    def rank(self) -> int:
+        """Place in the order; the lower, the earlier."""
+        return list(Priority).index(self)
+
+
 def _check_domain(text: str) -> str:
     wildcard = "*." if text.startswith("*.") else ""
     domain = to_ascii_domain(text.removeprefix("*."))
@@ -168,6 +182,11 @@ class Account(Settings):
     )
     providers: Annotated[tuple[Name, ...], AfterValidator(_check_some)] = Field(
         description="Carriers, in order of preference."
+    )
+    priority: Priority = Field(
+        default=Priority.NORMAL,
+        description='Who goes first where a carrier is busy: "alert" before "normal" before "bulk"; '
+        "who has waited longest has every fifth turn.",
     )
     commercial: bool = Field(default=False, description="Commercial traffic: bound to hours, carries the STOP mention.")
     outside_hours: OutsideHours = Field(
