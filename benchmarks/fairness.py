@@ -1,6 +1,6 @@
 """What one account's trouble, or its mailing, costs another: how long a mail takes from its final dot to the carrier.
 
-    python -m benchmarks.fairness [--mails 100] [--rate 20] [--call-ms 200]
+    python -m benchmarks.fairness [--mails 100] [--rate 4] [--call-ms 200]
 
 Runs the real daemon as a process, each time with the same mails of one account, one after the other: alone; while the
 carrier of another account takes connections and never answers, with 500 SMS for it waiting; and while four accounts
@@ -121,7 +121,7 @@ async def measure(mails: int, rate: float, call_s: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mails", type=int, default=100)
-    parser.add_argument("--rate", type=float, default=20.0, help="mails per second")
+    parser.add_argument("--rate", type=float, default=4.0, help="mails per second")
     parser.add_argument("--call-ms", type=float, default=200.0, help="how long the carrier takes for a call")
     arguments = parser.parse_args()
     asyncio.run(measure(arguments.mails, arguments.rate, arguments.call_ms / 1000))

@@ -69,6 +69,7 @@ async def test_an_alert_overtakes_two_thousand_bulk_sms_within_one_call(
     assert sum(len(batch.messages) for batch in batches) < 1_000  # half of the mailings, or more, is still to come
 
 
+@pytest.mark.slow
 async def test_bulk_goes_on_under_constant_alerts(store: WatchedStore, clock: ManualClock) -> None:
     names, first = ["fire0", "fire1", "fire2"], Stall()
     carrier = SlowCarrier(0.001)
