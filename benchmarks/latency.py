@@ -56,9 +56,10 @@ Content-Type: text/plain; charset=utf-8\r
 
 
 class Carrier:
-    """Answers every call with success and notes, per number, when its request began to arrive."""
+    """Answers every call with success, after a while, and notes, per number, when its request began to arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, call_s: float = 0.0) -> None:
+        self.call_s = call_s
         self.arrived: dict[int, float] = {}
         self.changed = asyncio.Condition()
 
@@ -73,6 +74,7 @@ class Carrier:
                 async with self.changed:
                     self.arrived.update({int(number[-8:]): at for number in numbers})
                     self.changed.notify_all()
+                await asyncio.sleep(self.call_s)
                 entries = [{"code": 0, "tel": number, "message": "ok"} for number in numbers]
                 body = json.dumps({"etat": {"etat": entries}}).encode()
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
@@ -108,11 +110,11 @@ class Client:
         self.writer.write(line.encode() + b"\r\n")
         return await self.answer()
 
-    async def send(self, number: int) -> tuple[float, float]:
+    async def send(self, number: int, mail: str = MAIL) -> tuple[float, float]:
         await self.say("MAIL FROM:<alerte@masociete.com>")
         await self.say("RCPT TO:<sendsms@gw.example.org>")
         await self.say("DATA")
-        self.writer.write(MAIL.format(id=number).encode())
+        self.writer.write(mail.format(id=number).encode())
         await self.writer.drain()
         dot = time.perf_counter()
         reply = await self.say(".")

@@ -2,7 +2,8 @@
 
 Promises. The attempt is committed before the call. Whatever becomes of the call is recorded, even if the process is
 told to stop in the middle of it. Nothing is sent twice by itself. A big mailing or a dead carrier of one account delays
-no other: each account has a lane of its own, with a few calls at a time, and takes its turn at the carrier. A carrier
+no other: each account has a lane of its own, with a few calls at a time, and takes its turn at the carrier; where turns
+are short, accounts for alerts come before others, and those before bulk, but nobody starves (`turns`). A carrier
 that fails is left alone for a while and then asked with one SMS; an account that a carrier turns away waits for an
 operator. Nothing polls on the hot path: the bell, a claim, the call.
 
@@ -12,7 +13,6 @@ Diagnostics: events `sms_claimed` (info), `provider_paused` (warning), `provider
 `account_unknown` (error: someone must act).
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,12 +26,13 @@ from gateway.carrier import Carrier
 from gateway.clock import Clock
 from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
 from gateway.outcomes import RECORD_S, Attempt, Outcomes, postpone, refuse
-from gateway.policy.accounts import Account, Accounts
+from gateway.policy.accounts import Account, Accounts, Priority
 from gateway.policy.routing import choose_provider
 from gateway.policy.window import Go, Refuse, Wait, recheck
 from gateway.settings import Seconds, Settings
 from gateway.store import Store
 from gateway.store.base import ClaimedSms, Settlement
+from gateway.turns import Turns
 from gateway.worker import Bell, Crew, Gate, Stage, run_to_end
 
 _log = structlog.get_logger(__name__)
@@ -58,7 +59,9 @@ class DispatcherSettings(Settings):
         default=2, ge=1, le=50, description="Most calls at a time for one account; the others' turns come in between."
     )
     account_hold_s: Seconds = Field(
-        default=300, description="An account turned away by its carrier (key, credit, address) waits so long."
+        default=300,
+        description="An account turned away by its carrier (key, credit, address) waits so long, "
+        "then one SMS is tried; a reload ends the wait.",
     )
     poll_s: Seconds = Field(
         default=5, description="How often rows are looked for that nobody rang for, such as those of other nodes."
@@ -72,7 +75,7 @@ class _Route:
         self.carrier = carrier
         self.name = carrier.provider.name
         self.gate = Gate(clock=clock, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S, patience=_UNKNOWN_IN_A_ROW)
-        self.turns = asyncio.Semaphore(carrier.width)
+        self.turns = Turns(carrier.width)
         self.users = 0
         self.is_retired = False
 
@@ -205,7 +208,7 @@ class Dispatcher:
             with structlog.contextvars.bound_contextvars(account=lane.account, provider=route.name):
                 is_more = True
                 while is_more:
-                    async with route.turns:
+                    async with route.turns.turn(self._rank(lane)):
                         is_more = await self._send_batch(lane, route)
                     has_sent = has_sent or is_more
         finally:
@@ -214,6 +217,10 @@ class Dispatcher:
             await self._close_if_unused(route)
             if has_sent:
                 self._stage.bell.ring()
+
+    def _rank(self, lane: _Lane) -> int:
+        account = self._accounts.by_name(lane.account)
+        return (Priority.NORMAL if account is None else account.priority).rank
 
     async def _send_batch(self, lane: _Lane, route: _Route) -> bool:
         """Return whether something was claimed, so that there may be more."""
@@ -322,7 +329,7 @@ class Dispatcher:
         if holding:
             lane.gate.shut()
             _log.error("account_held", code=holding[0].code, hold_s=round(lane.gate.opens_in_s))
-        elif not pausing:
+        elif not pausing and lane.gate.opens_in_s <= 0:  # what began before the hold proves nothing
             lane.gate.succeed()
 
     def _wish_s(self, retry_at: datetime | None) -> float:

@@ -139,6 +139,7 @@ class ReportEvent(Enum):
     RELEASED = "released"  # an operator
     TAKEN = "taken"  # the smarthost answered 250
     DEFERRED = "deferred"  # not now, or not known; the same Message-ID goes again
+    POSTPONED = "postponed"  # claimed, and then not tried: it does not count
     GIVEN_UP = "given_up"  # refused for good, or too old
 
 
@@ -156,6 +157,7 @@ REPORT_MOVES: Mapping[ReportState, Mapping[ReportEvent, ReportState]] = MappingP
         ReportState.SENDING: {
             ReportEvent.TAKEN: ReportState.SENT,
             ReportEvent.DEFERRED: ReportState.DUE,
+            ReportEvent.POSTPONED: ReportState.DUE,
             ReportEvent.GIVEN_UP: ReportState.FAILED,
         },
         ReportState.SENT: {},

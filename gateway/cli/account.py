@@ -46,7 +46,7 @@ def new(
     company: Annotated[str | None, typer.Option(help="Whose account it is.")] = None,
     contact: Annotated[str | None, typer.Option(help="Whom to ask there.")] = None,
     telephone: Annotated[str | None, typer.Option(help="Under which number.")] = None,
-    mail: Annotated[str | None, typer.Option(help="At which address.")] = None,
+    mail: Annotated[str | None, typer.Option(help="At which address; warnings of the credit go there.")] = None,
 ) -> None:
     """Print an [[accounts]] block with a fresh key.
 

@@ -117,10 +117,19 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaFinding:
+    """Something that is not as its schema has it. `line` counts from 1 in the mail's text, or in the report."""
+
+    document: str  # "envoi", "etatAck" or "etatNot"
+    line: int | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What would become of a mail."""
 
-    ok: bool  # every SMS would go
+    ok: bool  # every SMS would go, and the schemas, if asked, have nothing against it
     reply: Reply
     taken: bool
     cause: str | None  # why it is not, for the operator
@@ -133,6 +142,7 @@ class Findings:
     notes: tuple[str, ...]
     sms: tuple[Sms, ...]
     reports: tuple[Report, ...]
+    schema: tuple[SchemaFinding, ...] | None = None  # what the schemas say against it; None: not asked
 
 
 def find_in_form(reply: Reply, *, envelope_from: str, peer: str) -> Findings:
@@ -159,12 +169,20 @@ def find_in_form(reply: Reply, *, envelope_from: str, peer: str) -> Findings:
     )
 
 
-def find(forecast: Forecast, *, envelope_from: str, peer: str, now: datetime, remark: str | None) -> Findings:
+def find(
+    forecast: Forecast,
+    *,
+    envelope_from: str,
+    peer: str,
+    now: datetime,
+    remark: str | None,
+    schema: tuple[SchemaFinding, ...] | None = None,
+) -> Findings:
     """Return what would become of a mail; `remark` says why the store was not asked."""
     judgement = forecast.judgement
     reading = judgement.reading
     return Findings(
-        ok=forecast.sends_all,
+        ok=forecast.sends_all and not schema,
         reply=forecast.reply,
         taken=isinstance(judgement, Taken),
         cause=None if isinstance(judgement, Taken) else judgement.cause,
@@ -177,6 +195,7 @@ def find(forecast: Forecast, *, envelope_from: str, peer: str, now: datetime, re
         notes=_notes(judgement) if isinstance(judgement, Taken) else (),
         sms=_sms(judgement, forecast, now) if isinstance(judgement, Taken) else (),
         reports=(_report(forecast.ack), _report(forecast.not_)),
+        schema=schema,
     )
 
 

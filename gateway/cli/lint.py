@@ -13,9 +13,10 @@ from rich.text import Text
 from gateway.cli.exits import BAD, OK, ConfigOption, JsonOption
 from gateway.cli.findings import PLACEHOLDER_ID, Findings, Report, Sms, find, find_in_form
 from gateway.cli.mail_file import FileArgument, PeerOption, SenderOption, find_sender, read_mail, read_peer, receive
+from gateway.cli.schema_findings import find_schema_faults
 from gateway.clock import SystemClock
 from gateway.config import Config, load
-from gateway.daemon.building import build_judge, report_rules
+from gateway.daemon.building import build_judge, intake_rules, report_rules
 from gateway.intake import Reply, Submission
 from gateway.intake.forecast import make_forecast
 from gateway.intake.judging import Taken
@@ -30,7 +31,11 @@ LISTENER = "lint"
 
 ModeOption = Annotated[
     bool | None,
-    typer.Option("--strict/--lenient", help="How to read it; unless given, as the account or the listener says."),
+    typer.Option(
+        "--strict/--lenient",
+        help="How to read it; unless given, as the account or the listener says. "
+        "--strict also holds it and its reports against the schemas that clients are given.",
+    ),
 ]
 
 
@@ -47,7 +52,7 @@ def lint(
 
     Texts and numbers are shown whole. The Not is the one that comes back if the carrier takes every SMS it is handed.
     The store is looked into, if it is there, for the emailId. Line ends become CRLF. Exit status 0 when every SMS would
-    go, 1 when not.
+    go and, with --strict, all of it obeys the schemas; 1 when not.
     """
     client = read_peer(peer)
     mail = read_mail(file)
@@ -74,18 +79,24 @@ def lint(
 
 
 async def examine(settings: Config, submission: Submission, *, mode: Mode | None, now: datetime) -> Findings:
-    """Return what would become of the mail at this instant; `mode`, if given, goes before every account's own."""
+    """Return what would become of the mail at this instant; `mode`, if given, goes before every account's own.
+
+    Asked for strictly, it is also held against the schemas.
+    """
     arrival = Arrival(submission=submission, mail_id=MailId(PLACEHOLDER_ID), at=now)
     judgement = await build_judge(settings, mode=mode).judge(arrival)
     foreseen, remark = None, None
     if isinstance(judgement, Taken):
         foreseen, remark = await _ask_store(settings, judgement.written.order)
+    forecast = make_forecast(judgement, foreseen, now=now, rules=report_rules(settings))
+    limits = intake_rules(settings).limits
     return find(
-        make_forecast(judgement, foreseen, now=now, rules=report_rules(settings)),
+        forecast,
         envelope_from=submission.envelope_from,
         peer=submission.peer,
         now=now,
         remark=remark,
+        schema=find_schema_faults(submission.content, forecast, limits) if mode is Mode.STRICT else None,
     )
 
 
@@ -114,6 +125,7 @@ class _Page:
         """Print all of it."""
         self._show_verdict(findings)
         self._show_mail(findings)
+        self._show_schema(findings)
         self._show_order(findings)
         previous: Sms | None = None
         for sms in findings.sms:
@@ -149,6 +161,16 @@ class _Page:
             for one in findings.tolerances:
                 detail = f" ({one.detail})" if one.detail else ""
                 self._line("tolerated", f"{one.name}{detail}: {one.sentence}")
+
+    def _show_schema(self, findings: Findings) -> None:
+        if findings.schema is None:
+            return
+        self._title("Schemas")
+        if not findings.schema:
+            self._line("valid", "the envoi and its reports, as far as there are any")
+        for fault in findings.schema:
+            where = f", line {fault.line}" if fault.line else ""
+            self._line(f"{fault.document}{where}", fault.sentence)
 
     def _show_order(self, findings: Findings) -> None:
         email_id, fault = findings.email_id, findings.fault

@@ -25,7 +25,13 @@ def find_contradictions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _doubles("providers", "name", providers)
     yield from _doubles("users", "name", users)
     yield from _doubles("accounts", "keyid", accounts)
+    own = _own_addresses(raw)
     for index, account in accounts:
+        if str(account.get("mail")).lower() in own:
+            yield Problem(
+                path=f"accounts[{index}].mail",
+                message="is an address of this gateway: its warnings would go to nobody",
+            )
         wanted = account.get("providers")
         for position, name in enumerate(wanted if isinstance(wanted, list) else []):
             yield from _unknown(f"accounts[{index}].providers[{position}]", "provider", name, _names(providers))
@@ -66,6 +72,13 @@ def _blocks(section: object) -> list[tuple[int, Mapping[str, object]]]:
     if not isinstance(section, list):
         return []
     return [(index, block) for index, block in enumerate(section) if isinstance(block, dict)]
+
+
+def _own_addresses(raw: Mapping[str, object]) -> set[str]:
+    smtp, reports = raw.get("smtp"), raw.get("reports")
+    recipients = smtp.get("recipients") if isinstance(smtp, dict) else None
+    sender = reports.get("sender") if isinstance(reports, dict) else None
+    return {str(one).lower() for one in (*(recipients if isinstance(recipients, list) else ()), sender) if one}
 
 
 def _names(blocks: Blocks) -> list[str]:

@@ -9,8 +9,8 @@ What becomes of a mail is decided in `judging`, which stores nothing; here it is
 
 Who calls lets `submit` run to its end even if the client hangs up; what it raises is answered with `451`.
 
-Diagnostics: events `envoi_admitted`, `mail_duplicate`, `mail_retransmitted` (info), `mail_refused`, `credit_low`
-(warning); metrics `mail2sms_mails_total` and `mail2sms_sms_admitted_total`.
+Diagnostics: events `envoi_admitted`, `mail_duplicate`, `mail_retransmitted` (info), `mail_refused`, `credit_low`,
+`credit_gone` (warning); metrics `mail2sms_mails_total` and `mail2sms_sms_admitted_total`.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,10 +26,10 @@ from gateway.intake.order import Arrival, IntakeRules
 from gateway.intake.submission import Reply, Submission
 from gateway.lifecycle import MailId, SmsState
 from gateway.metrics import REGISTRY
-from gateway.policy.accounts import Account, Accounts
+from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TextProfile
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import Duplicate, Order, Reserved, Retransmitted, Stored
+from gateway.store.base import CreditAlert, Duplicate, Order, Retransmitted, Stored
 
 __all__ = ["Intake", "IntakeRules", "Reply", "Submission"]
 
@@ -81,7 +81,7 @@ class Intake:
             try:
                 match judgement:
                     case Taken():
-                        return await self._admit(judgement.written.order, judgement.allowed.account)
+                        return await self._admit(judgement.written.order)
                     case NotTaken():
                         return await self._turn_away(judgement)
                     case _:
@@ -104,14 +104,14 @@ class Intake:
             self._on_report()
         return judgement.reply
 
-    async def _admit(self, order: Order, settings: Account) -> Reply:
+    async def _admit(self, order: Order) -> Reply:
         outcome = await self._store.admit(order)
         account = order.mail.account
         first_id = order.mail.id
         match outcome:
             case Stored():
                 self._tell_stored(order, outcome)
-                _warn_of_credit(settings, outcome.reserved)
+                _tell_of_credit(outcome.alert)
             case Duplicate():
                 _MAILS.labels("duplicate").inc()
                 _log.info("mail_duplicate", account=account, envoi_id=outcome.first_envoi_id)
@@ -145,11 +145,14 @@ class Intake:
         )
         if queued and any(sms.due_at is not None and sms.due_at <= order.mail.received_at for sms in rows):
             self._on_admitted(order.mail.account)  # for others the look at the rows is soon enough
-        if order.reports or (asked and not queued and order.unpaid_reports):
+        is_warned = stored.alert is not None and order.watch is not None and order.watch.render is not None
+        if order.reports or is_warned or (asked and not queued and order.unpaid_reports):
             self._on_report()
 
 
-def _warn_of_credit(account: Account, reserved: Reserved | None) -> None:
-    """Tell the operator, once, that the account's credit has fallen below what it was to be told of (§10.3)."""
-    if reserved is not None and reserved.after < account.credit_warning <= reserved.before:
-        _log.warning("credit_low", account=account.name, balance=reserved.after, threshold=account.credit_warning)
+def _tell_of_credit(alert: CreditAlert | None) -> None:
+    """Tell the operator, once, that the account's credit is low or gone; its contact is told by mail (§10.3)."""
+    if alert is not None and alert.is_low:
+        _log.warning("credit_low", account=alert.account, balance=alert.balance, threshold=alert.threshold)
+    if alert is not None and alert.is_gone:
+        _log.warning("credit_gone", account=alert.account, balance=alert.balance)

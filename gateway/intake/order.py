@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from gateway.ids import new_id
+from gateway.intake.credit_warning import watch_credit
 from gateway.intake.submission import Submission
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsId, SmsState
 from gateway.outcomes import ReportRules
@@ -157,6 +158,7 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
         reports=acks + nots,
         duplicate_reports=(pen.write_ack(ack_to, email_id, AckCode.A1_DUPLICATE),) if ack_to else (),
         unpaid_reports=unpaid_nots,
+        watch=watch_credit(account, pen.rules.own_addresses, pen.rules.reports),
     )
     return Written(order=order, ack_to=ack, not_to=not_, admission=admission)
 

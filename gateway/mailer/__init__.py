@@ -1,9 +1,9 @@
 """The way back: reports that are due go to the smarthost, one mail each (docs/protocol.md §8.3, §8.5).
 
-Promises. A report is sent at least once; sent again it has the same Message-ID and the same bytes, so that a double can
-be told. No text of a mail gets into a header: the header block is read back before it leaves, and a report whose block
-is not exactly as meant is given up, not sent. A smarthost that is down is left alone for a while, and costs the reports
-nothing but time; SMS do not notice.
+Promises. A report is sent when it is due, not at the next poll. It is sent at least once; sent again it has the same
+Message-ID and the same bytes, so that a double can be told. No text of a mail gets into a header: the header block is
+read back before it leaves, and a report whose block is not exactly as meant is given up, not sent. A smarthost that is
+down is left alone for a while, and costs the reports nothing but time; SMS do not notice.
 
 Diagnostics: events `report_sent` (info), `report_deferred`, `outcome_delayed` (warning), `report_failed` (warning;
 error when the header block was unsafe); metric `mail2sms_reports_total`.
@@ -77,16 +77,25 @@ class Mailer:
 
     async def _look(self, crew: Crew) -> float:
         """Claim until there is no more, or no room; return when to look again."""
+        has_claimed = False
         while self._gate.is_open and crew.size < self._settings.connections and not self._stage.is_stopping:
             limit = 1 if self._gate.is_suspect else _GROUP
             self._gate.enter()
             group = await self._claim(limit)
             if not group:
                 break
+            has_claimed = True
             crew.start(f"mailer:{group[0].id}", partial(self._send_group, group))
             if len(group) < limit:
                 break
-        return self._gate.opens_in_s or self._poll_s
+        if self._gate.opens_in_s > 0:
+            return self._gate.opens_in_s
+        return self._poll_s if has_claimed else await self._next_due_in_s()  # the end of what was claimed rings
+
+    async def _next_due_in_s(self) -> float:
+        now = self._clock.now()
+        due_at = await self._store.next_report_due_at(now)
+        return self._poll_s if due_at is None else (due_at - now).total_seconds()
 
     async def _claim(self, limit: int) -> tuple[ClaimedReport, ...]:
         group: tuple[ClaimedReport, ...] = ()
@@ -103,7 +112,7 @@ class Mailer:
         try:
             for report in group:
                 if self._gate.opens_in_s > 0 or self._stage.is_stopping:
-                    await self._settle(report, ReportEvent.DEFERRED, reason="not tried", started=None)
+                    await self._settle(report, ReportEvent.POSTPONED, reason="not tried", started=None)
                 else:
                     await self._send(report)
         finally:
@@ -140,8 +149,6 @@ class Mailer:
         if event is ReportEvent.DEFERRED:
             if now >= report.expires_at:
                 event = ReportEvent.GIVEN_UP
-            elif started is None:
-                due_at = now
             else:
                 delay = report_delay(attempt=report.attempt, jitter=random.random())  # noqa: S311 a herd, not a secret
                 due_at = min(now + delay, report.expires_at)
@@ -160,8 +167,8 @@ class Mailer:
         match event:
             case ReportEvent.TAKEN:
                 log.info("report_sent")
-            case ReportEvent.DEFERRED if started is None:
-                log.info("report_deferred", reason=reason, due_at=due_at)
+            case ReportEvent.POSTPONED:
+                log.info("report_deferred", reason=reason)
             case ReportEvent.DEFERRED:
                 log.warning("report_deferred", reason=reason, due_at=due_at)
             case _ if is_our_fault:

@@ -11,7 +11,11 @@ from gateway.protocol.report import ReportKind
 from gateway.store.base import ClaimedReport
 
 _LINE_LIMIT_BYTES = 998  # RFC 5321 §4.5.3.1.6, without its CRLF
-_SUBJECTS = {ReportKind.ACK: "PUSH MSISDN: etatAck", ReportKind.NOT: "PUSH MSISDN: etatNot"}
+_SUBJECTS = {
+    ReportKind.ACK: "PUSH MSISDN: etatAck",
+    ReportKind.NOT: "PUSH MSISDN: etatNot",
+    ReportKind.CREDIT: "PUSH MSISDN: SMS credit / credit SMS",
+}
 _ADDRESS = re.compile(r"[!-~]+@(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.IPv]+\])")
 _UNSAFE_IN_LOCAL_PART = re.compile(r'[<>",;:\\()\[\]@]')
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
@@ -46,7 +50,8 @@ def render_mail(report: ClaimedReport, *, sender: str, is_8bit_offered: bool) ->
         ("To", report.recipient),
         ("Subject", _SUBJECTS[report.kind]),
         ("Message-ID", report.message_id),
-        ("Auto-Submitted", "auto-replied"),
+        # RFC 3834 §5.1: nobody wrote the mail that a warning would be the reply to
+        ("Auto-Submitted", "auto-generated" if report.kind is ReportKind.CREDIT else "auto-replied"),
         ("MIME-Version", "1.0"),
         ("Content-Type", "text/plain; charset=ISO-8859-1"),
         ("Content-Transfer-Encoding", encoding),

@@ -67,6 +67,20 @@ class HoursProfile(Enum):
     AF2M_2026 = "af2m-2026"
 
 
+@unique
+class Priority(Enum):
+    """Whose SMS go first at a carrier that is busy; in this order."""
+
+    ALERT = "alert"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+    @property
+    def rank(self) -> int:
+        """Place in the order; the lower, the earlier."""
+        return list(Priority).index(self)
+
+
 def _check_domain(text: str) -> str:
     wildcard = "*." if text.startswith("*.") else ""
     domain = to_ascii_domain(text.removeprefix("*."))
@@ -158,7 +172,7 @@ class Account(Settings):
     company: Note | None = Field(default=None, description="Whose account it is; for the operator alone.")
     contact: Note | None = Field(default=None, description="Whom to ask there; for the operator alone.")
     telephone: Note | None = Field(default=None, description="And under which number; for the operator alone.")
-    mail: MailAddress | None = Field(default=None, description="And at which address; for the operator alone.")
+    mail: MailAddress | None = Field(default=None, description="And at which address: warnings of the credit go there.")
     networks: tuple[Network, ...] = Field(
         default=(), description="Networks of this account's clients; empty: those of the listener."
     )
@@ -168,6 +182,11 @@ class Account(Settings):
     )
     providers: Annotated[tuple[Name, ...], AfterValidator(_check_some)] = Field(
         description="Carriers, in order of preference."
+    )
+    priority: Priority = Field(
+        default=Priority.NORMAL,
+        description='Who goes first where a carrier is busy: "alert" before "normal" before "bulk"; '
+        "who has waited longest has every fifth turn.",
     )
     commercial: bool = Field(default=False, description="Commercial traffic: bound to hours, carries the STOP mention.")
     outside_hours: OutsideHours = Field(
@@ -208,7 +227,8 @@ class Account(Settings):
         default=0,
         ge=0,
         le=1_000_000_000,
-        description="A warning in the log when the credit falls below so many parts; 0: never.",
+        description="A warning, in the log and to `mail`, when the credit falls below so many parts; "
+        "0: only when it is used up.",
     )
 
     @model_validator(mode="after")

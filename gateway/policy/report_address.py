@@ -21,6 +21,18 @@ class NoReport:
     reason: str
 
 
+def judge_contact(account: Account, own_addresses: Collection[str]) -> ReportTo | NoReport:
+    """Return whether the account's contact may be written to; of any domain, for the operator wrote the address.
+
+    `own_addresses` as below: what the gateway writes to itself nobody reads.
+    """
+    if account.mail is None:
+        return NoReport(reason="the account has no mail")
+    if account.mail.lower() in own_addresses:
+        return NoReport(reason="an address of this gateway")
+    return ReportTo(address=account.mail)
+
+
 def judge_report_address(text: str, account: Account, own_addresses: Collection[str]) -> ReportTo | NoReport:
     """Return whether reports of this account may go to the address in the mail.
 

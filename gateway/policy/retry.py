@@ -33,11 +33,12 @@ class Backoff:
 SMS_BACKOFF: Mapping[Hold, Backoff] = MappingProxyType(
     {
         Hold.SMS: Backoff(first=timedelta(minutes=1), cap=timedelta(minutes=30)),
-        Hold.ACCOUNT: Backoff(first=timedelta(minutes=5), cap=timedelta(hours=1)),  # an operator has to act first
+        # The account waits, not its SMS: once an operator has acted, or one SMS got through, all of them are due
+        Hold.ACCOUNT: Backoff(first=timedelta(0), cap=timedelta(0)),
         Hold.PROVIDER: Backoff(first=timedelta(seconds=30), cap=timedelta(minutes=10)),
     }
 )
-"""After a proven "not sent", by how much must wait for it."""
+"""After a proven "not sent", by how much must wait for it: what the SMS itself waits, whoever else is held."""
 
 REPORT_BACKOFF = Backoff(first=timedelta(minutes=1), cap=timedelta(hours=1))
 """After a smarthost did not take a report (docs/protocol.md §8.5)."""

@@ -59,43 +59,60 @@ def read_elements(text: str, *, mode: Mode, limits: Limits) -> Elements:
     `text` has LF line ends and is bounded by the caller (`Limits.body_bytes`).
     """
     notes: list[Tolerated] = []
-    text = _escape_cdata(text)
-    start, end = _find_root(text)
-    text = _blank_declaration(text, start.start())
-    _refuse_harm(text, start.start(), end.end(), limits)
-    if text[: start.start()].strip() or text[end.end() :].strip():
+    excerpt = find_excerpt(text, limits)
+    if excerpt.has_text_around:
         tolerate(Tolerance.TEXT_AROUND, mode, notes)
-    root = _parse_root(_Excerpt(text=text, start=start.end(), end=end.start()), mode, notes)
+    root = _parse_root(excerpt, mode, notes)
     if any((piece or "").strip() for piece in (root.text, *(child.tail for child in root))):
         tolerate(Tolerance.TEXT_BETWEEN, mode, notes)
     children = [(_canonical(str(child.tag)), child) for child in root]
     is_other_case = any(name is not None and name != child.tag for name, child in children)
-    if is_other_case or start[2] != _ROOT or end[2] != _ROOT:
+    if is_other_case or excerpt.opening[2] != _ROOT or excerpt.closing[2] != _ROOT:
         tolerate(Tolerance.NAMES_IN_OTHER_CASE, mode, notes)
     return _collect(children, mode, limits, notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Excerpt:
-    """What stands between `<envoi>` and `</envoi>`, and where."""
+class Excerpt:
+    """The one `<envoi>` of a text, and where it is. No parser has seen it; one may."""
 
-    text: str
-    start: int
-    end: int
+    text: str  # its CDATA sections escaped, its XML declaration blanked: not a line more or less
+    opening: re.Match[str]
+    closing: re.Match[str]
+
+    @property
+    def has_text_around(self) -> bool:
+        """True when anything but blanks stands before or after it."""
+        return bool(self.text[: self.opening.start()].strip() or self.text[self.closing.end() :].strip())
 
     @property
     def inner(self) -> str:
-        return self.text[self.start : self.end]
+        """What stands between the two tags."""
+        return self.text[self.opening.end() : self.closing.start()]
+
+    @property
+    def first_line(self) -> int:
+        """The line of the mail's text, counted from 1, where `inner` begins."""
+        return self.text.count("\n", 0, self.opening.end()) + 1
 
     def where(self, offset: int) -> str:
         """The line and column of an offset into `inner`, counted from 1 in the mail's text."""
-        return _where(self.text, self.start + offset)
+        return _where(self.text, self.opening.end() + offset)
 
     def where_line(self, line: int, column: int) -> str:
         """The same for a line and column of `<envoi>` + `inner`, as the parser counts them."""
         if line <= 1:
             return self.where(max(0, column - len("<envoi>") - 1))
-        return f"line {self.text.count(chr(10), 0, self.start) + line}, column {column}"
+        return f"line {self.first_line + line - 1}, column {column}"
+
+
+def find_excerpt(text: str, limits: Limits) -> Excerpt:
+    """Return the one `<envoi>` of a text, fit to be parsed (docs/protocol.md §2.5, §2.8). Raises `Unreadable`."""
+    text = _escape_cdata(text)
+    opening, closing = _find_root(text)
+    text = _blank_declaration(text, opening.start())
+    _refuse_harm(text, opening.start(), closing.end(), limits)
+    return Excerpt(text=text, opening=opening, closing=closing)
 
 
 def _where(text: str, position: int) -> str:
@@ -156,7 +173,7 @@ def _find_root(text: str) -> tuple[re.Match[str], re.Match[str]]:
     return starts[0], ends[0]
 
 
-def _parse_root(excerpt: _Excerpt, mode: Mode, notes: list[Tolerated]) -> etree._Element:
+def _parse_root(excerpt: Excerpt, mode: Mode, notes: list[Tolerated]) -> etree._Element:
     """Return the envoi as lxml reads it: at once, or with stray signs taken literally (docs/protocol.md §2.7)."""
     try:
         root = _parse(excerpt.inner)
@@ -186,7 +203,7 @@ def _is_flat(root: etree._Element) -> bool:
     return not any(len(child) and _canonical(str(child.tag)) is not None for child in root)
 
 
-def _take_literally(excerpt: _Excerpt) -> Iterator[str]:
+def _take_literally(excerpt: Excerpt) -> Iterator[str]:
     """Yield the envoi with every `&` and `<` that starts no reference and no known tag escaped. One pass."""
     inner = excerpt.inner
     position = 0

@@ -9,10 +9,11 @@ from gateway.protocol.codes import AckCode, Code
 
 @unique
 class ReportKind(Enum):
-    """Which of the two reports a row is."""
+    """What a mail that goes back is."""
 
     ACK = "ack"
     NOT = "not"
+    CREDIT = "credit"  # no report of the source: the account's contact is told of its credit (docs/protocol.md §10.3)
 
 
 @unique

@@ -244,7 +244,11 @@ class _MailboxSession(SMTP):
         await self.loop.create_future()
 
     async def _handle_client(self) -> None:
-        refusal = await self._mailbox.turn(Step.CONNECT)
+        try:
+            refusal = await self._mailbox.turn(Step.CONNECT)
+        except asyncio.CancelledError:  # the client has gone; from the greeting on, aiosmtpd sees to it
+            self._writer.close()
+            raise
         if refusal is None:
             await super()._handle_client()
             return

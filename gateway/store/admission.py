@@ -5,7 +5,8 @@ fails, be it for one bad order or because another node stored the same mail mean
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, assert_never
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from gateway.protocol.codes import AckCode, Code
 from gateway.store import credit, tables
 from gateway.store.base import (
     AdmitOutcome,
+    CreditAlert,
     Duplicate,
     Foreseen,
     NewReport,
@@ -63,8 +65,8 @@ def store_orders(connection: sa.Connection, orders: Sequence[Order]) -> list[Res
     return [by_index[index] for index in range(len(orders))]
 
 
-_Balances = dict[str, int]
-"""What is left to accounts that have a limit: less after each order that was stored."""
+_Balances = dict[str, credit.Standing]
+"""How accounts stand that have a limit: with less after each order that was stored."""
 
 
 def _store_apart(connection: sa.Connection, order: Order, balances: _Balances) -> Result:
@@ -109,15 +111,22 @@ def _store(connection: sa.Connection, orders: Sequence[Order], balances: _Balanc
     known = _look_up(connection, orders, balances)
     before, rows = dict(balances), _Rows()
     outcomes = [_place(order, known, rows) for order in orders]
-    reserved = {account: number - balances[account] for account, number in before.items()}
-    if any(reserved.values()):
-        credit.write_reserved(connection, reserved, max(order.mail.received_at for order in orders))
+    _write_credit(connection, before, balances, max(order.mail.received_at for order in orders))
     insert_all(connection, tables.mail, rows.mail)
     insert_all(connection, tables.email_id, rows.email_id)
     insert_all(connection, tables.envoi, rows.envoi)
     insert_all(connection, tables.sms, rows.sms)
     insert_all(connection, tables.report, rows.report)
     return outcomes
+
+
+def _write_credit(connection: sa.Connection, before: _Balances, after: _Balances, now: datetime) -> None:
+    reserved = {account: standing.balance - after[account].balance for account, standing in before.items()}
+    if any(reserved.values()):
+        credit.write_reserved(connection, reserved, now)
+    exhausted = [account for account in before if after[account].is_exhausted and not before[account].is_exhausted]
+    if exhausted:
+        credit.mark_exhausted(connection, exhausted, now)
 
 
 @dataclass(slots=True)
@@ -228,7 +237,8 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
     if first is not None:
         rows.report += _report_rows(order, order.duplicate_reports)
         return _duplicate(order, first)
-    unpaid, reserved = _pay(order, known.balances)
+    payment = _pay(order, known.balances)
+    unpaid, reserved, alert = payment.unpaid, payment.reserved, payment.alert
     paid = credit.refuse_unpaid(order, unpaid)
     envoi = paid.envoi
     if envoi is not None:
@@ -238,18 +248,34 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
             known.claims[claim] = envoi.id
             rows.email_id.append(claim_row(mail, envoi))
     rows.report += _report_rows(paid, paid.reports, _envoi_id(paid))
-    return _stored(order, unpaid, reserved)
+    if alert is not None and order.watch is not None and order.watch.render is not None:
+        rows.report += _report_rows(paid, (order.watch.render(alert),))
+    return replace(_stored(order, unpaid), reserved=reserved, alert=alert)
 
 
-def _pay(order: Order, balances: _Balances) -> tuple[Sequence[SmsId], Reserved | None]:
-    """Take what the order needs from the balance of its account; return what it is not enough for, and what it took."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Payment:
+    """What an order takes of the credit of its account."""
+
+    unpaid: Sequence[SmsId] = ()  # what it is not enough for
+    reserved: Reserved | None = None  # None: no limit
+    alert: CreditAlert | None = None
+
+
+def _pay(order: Order, balances: _Balances) -> _Payment:
+    """Take what the order needs from the balance of its account."""
     account = order.mail.account
     before = balances.get(account)
-    if before is None:  # no limit
-        return (), None
-    unpaid, after = credit.reserve(_sms(order), before)
+    if before is None:
+        return _Payment()
+    unpaid, left = credit.reserve(_sms(order), before.balance)
+    after = credit.Standing(balance=left, is_exhausted=before.is_exhausted or bool(unpaid))
     balances[account] = after
-    return unpaid, Reserved(before=before, after=after)
+    return _Payment(
+        unpaid=unpaid,
+        reserved=Reserved(before=before.balance, after=left),
+        alert=credit.find_alert(order, before, after),
+    )
 
 
 def _sms(order: Order) -> tuple[NewSms, ...]:
@@ -266,9 +292,9 @@ def _envoi_id(order: Order) -> EnvoiId | None:
     return None if order.envoi is None else order.envoi.id
 
 
-def _stored(order: Order, unpaid: Sequence[SmsId], reserved: Reserved | None = None) -> Stored:
+def _stored(order: Order, unpaid: Sequence[SmsId]) -> Stored:
     code = AckCode.A0_PROCESSED if _claim(order) else AckCode.A2_NO_ID
-    return Stored(mail_id=order.mail.id, ack_code=code, unpaid=tuple(unpaid), reserved=reserved)
+    return Stored(mail_id=order.mail.id, ack_code=code, unpaid=tuple(unpaid))
 
 
 def _duplicate(order: Order, first: EnvoiId) -> Duplicate:

@@ -58,7 +58,7 @@ class NewSms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewReport:
-    """A mail to send back. `body` is the XML, complete, in ISO-8859-1."""
+    """A mail to send back. `body` is the XML, or the text of a warning, complete, in ISO-8859-1."""
 
     id: ReportId
     kind: ReportKind
@@ -85,13 +85,37 @@ class NewEnvoi:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreditAlert:
+    """The credit of an account has fallen to where somebody is to be told of it (docs/protocol.md §10.3)."""
+
+    account: str
+    at: datetime
+    balance: int  # parts that are left
+    threshold: int
+    is_low: bool  # it was not below the threshold before
+    is_gone: bool  # it is not enough for an SMS, for the first time since it was given
+
+
+RenderAlert = Callable[[CreditAlert], NewReport]
+"""Called inside the transaction that lowers the credit, perhaps more than once; pure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditWatch:
+    """When somebody is to be told of the credit of an account: below the threshold, and when it is gone."""
+
+    threshold: int  # parts; 0: only when it is gone
+    render: RenderAlert | None = None  # None: nobody is written to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """One mail with everything it causes, to be stored in one transaction.
 
     `envoi` is None when the mail carries no emailId (Ack code 2). `reports` go with a first arrival;
     `duplicate_reports` (Ack code 1) instead of everything else when the account has used the emailId before;
     `unpaid_reports` too when there are SMS to be sent and the account's credit is not enough for any of them: the Not
-    that says so, with code 12 for each of them.
+    that says so, with code 12 for each of them. A warning that the order causes by `watch` is one more report.
     """
 
     mail: NewMail
@@ -99,6 +123,7 @@ class Order:
     reports: tuple[NewReport, ...]
     duplicate_reports: tuple[NewReport, ...] = ()
     unpaid_reports: tuple[NewReport, ...] = ()
+    watch: CreditWatch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +159,7 @@ class Stored:
     ack_code: AckCode
     unpaid: tuple[SmsId, ...] = ()
     reserved: Reserved | None = None  # None: there is no limit, or the order was stored before
+    alert: CreditAlert | None = None  # what it did to the credit that somebody is to be told of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +313,7 @@ class ClaimedReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSettlement:
-    """One move of a claimed report. `due_at` is needed for DEFERRED."""
+    """One move of a claimed report. `due_at` is needed for DEFERRED; POSTPONED leaves the row as it was, but free."""
 
     report_id: ReportId
     epoch: int

@@ -9,7 +9,7 @@ Locks: whoever stores orders takes the rows of all their accounts first, by name
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.lifecycle import SmsId, SmsState
 from gateway.protocol.codes import Code
 from gateway.store import tables
-from gateway.store.base import Credit, NewSms, Order
+from gateway.store.base import Credit, CreditAlert, NewSms, Order
 
 UNPAID = "the account's credit is not enough"
 
@@ -27,6 +27,14 @@ _credit = tables.credit.c
 
 _SPENDS = (SmsState.ACCEPTED, SmsState.DELIVERED)
 """Answers that mean that a carrier took the SMS; all others give its parts back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How an account with a limit stands."""
+
+    balance: int
+    is_exhausted: bool  # it was not enough for an SMS, since it was given
 
 
 # --- pure ------------------------------------------------------------------------------------------------------------
@@ -46,6 +54,28 @@ def reserve(sms: Iterable[NewSms], balance: int) -> tuple[tuple[SmsId, ...], int
         else:
             balance -= one.parts
     return tuple(unpaid), balance
+
+
+def find_alert(order: Order, before: Standing, after: Standing) -> CreditAlert | None:
+    """What somebody is to be told of what the order did to the credit, if anything (docs/protocol.md §10.3).
+
+    It follows from what was before: a credit that was given again, and falls again, is told of again.
+    """
+    if order.watch is None:
+        return None
+    threshold = order.watch.threshold
+    is_low = after.balance < threshold <= before.balance
+    is_gone = after.is_exhausted and not before.is_exhausted
+    if not (is_low or is_gone):
+        return None
+    return CreditAlert(
+        account=order.mail.account,
+        at=order.mail.received_at,
+        balance=after.balance,
+        threshold=threshold,
+        is_low=is_low,
+        is_gone=is_gone,
+    )
 
 
 def refuse_unpaid(order: Order, unpaid: Sequence[SmsId]) -> Order:
@@ -69,7 +99,7 @@ def _refused(sms: NewSms) -> NewSms:
 
 
 BALANCES = (
-    sa.select(_credit.account, _credit.balance)
+    sa.select(_credit.account, _credit.balance, _credit.exhausted_at)
     .where(_credit.account.in_(sa.bindparam("accounts", expanding=True)), _credit.balance.is_not(None))
     .order_by(_credit.account)
 )
@@ -78,10 +108,12 @@ BALANCES = (
 _BALANCES_LOCKED = BALANCES.with_for_update()
 
 
-def read_balances(connection: sa.Connection, accounts: Iterable[str], *, for_update: bool = False) -> dict[str, int]:
-    """What is left to each account that has a limit; `for_update`: nobody else changes it during the transaction."""
+def read_balances(
+    connection: sa.Connection, accounts: Iterable[str], *, for_update: bool = False
+) -> dict[str, Standing]:
+    """How each account stands that has a limit; `for_update`: nobody else changes it during the transaction."""
     found = connection.execute(_BALANCES_LOCKED if for_update else BALANCES, {"accounts": sorted(set(accounts))})
-    return {row.account: row.balance for row in found}
+    return {row.account: Standing(balance=row.balance, is_exhausted=row.exhausted_at is not None) for row in found}
 
 
 _RESERVE = (
@@ -99,6 +131,12 @@ def write_reserved(connection: sa.Connection, parts: Mapping[str, int], now: dat
     """So many parts of each account are reserved; their rows are locked."""
     rows = [{"b_account": account, "b_parts": number, "b_now": now} for account, number in parts.items()]
     connection.execute(_RESERVE, rows)
+
+
+def mark_exhausted(connection: sa.Connection, accounts: Iterable[str], now: datetime) -> None:
+    """Since now these credits are not enough; until more is given, nobody is told again."""
+    names = sorted(accounts)
+    connection.execute(tables.credit.update().where(_credit.account.in_(names)).values(exhausted_at=now))
 
 
 _SETTLE = (
@@ -148,16 +186,16 @@ def settle_reserved(
 def read_all(connection: sa.Connection) -> tuple[Credit, ...]:
     """Every account that has, or had, a credit, by name."""
     found = connection.execute(sa.select(tables.credit).order_by(_credit.account))
-    return tuple(Credit(**row) for row in found.mappings())
+    return tuple(map(_credit_of, found.mappings()))
 
 
 def add(connection: sa.Connection, account: str, parts: int, now: datetime) -> Credit:
-    """The balance is more by so many parts; without a limit before, it is these."""
+    """The balance is more by so many parts; without a limit before, it is these. It may be warned of again."""
     return _write(connection, account, sa.func.coalesce(_credit.balance, 0) + parts, now)
 
 
 def put(connection: sa.Connection, account: str, parts: int | None, now: datetime) -> Credit:
-    """The balance is this, whatever it was; None: without a limit."""
+    """The balance is this, whatever it was; None: without a limit. It may be warned of again."""
     return _write(connection, account, sa.null() if parts is None else sa.literal(parts), now)
 
 
@@ -166,6 +204,10 @@ def _write(connection: sa.Connection, account: str, balance: sa.ColumnElement[An
     first = insert(tables.credit).values(account=account, balance=None, reserved=0, spent=0, updated_at=now)
     connection.execute(first.on_conflict_do_nothing())
     this = _credit.account == account
-    connection.execute(tables.credit.update().where(this).values(balance=balance, updated_at=now))
-    row = (connection.execute(sa.select(tables.credit).where(this))).mappings().one()
-    return Credit(**row)
+    connection.execute(tables.credit.update().where(this).values(balance=balance, updated_at=now, exhausted_at=None))
+    row = connection.execute(sa.select(tables.credit).where(this)).mappings().one()
+    return _credit_of(row)
+
+
+def _credit_of(row: sa.RowMapping) -> Credit:
+    return Credit(**{field.name: row[field.name] for field in fields(Credit)})

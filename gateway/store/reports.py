@@ -82,7 +82,9 @@ def settle(connection: sa.Connection, settlements: Sequence[ReportSettlement], n
                 lease_until=None,
                 settled_at=now if target.is_final else None,
                 due_at=_report.due_at if one.due_at is None else one.due_at,
-                reason=one.reason,
+                # nothing was tried: neither counted nor learnt
+                attempts=_report.attempts - 1 if one.event is ReportEvent.POSTPONED else _report.attempts,
+                reason=_report.reason if one.event is ReportEvent.POSTPONED else one.reason,
             )
         )
     return tuple(one.report_id for one in moving)
@@ -92,7 +94,7 @@ def _target(one: ReportSettlement) -> ReportState:
     target = REPORT_MOVES[ReportState.SENDING].get(one.event)
     if target is None:
         raise ValueError(f"no move leads from sending by {one.event.value}")
-    if target is ReportState.DUE and one.due_at is None:
+    if one.event is ReportEvent.DEFERRED and one.due_at is None:
         raise ValueError("what is due again needs its due_at")
     return target
 

@@ -86,7 +86,8 @@ class Store:
         Looked at in this order: the same mail again (nothing is written), an emailId used before (the mail and
         `duplicate_reports` are written), else all of it. An envoi that is answered from the start (a fault, every SMS
         refused) brings its Not in `reports`; any other must not. Where the account has a credit, each SMS reserves its
-        parts, or is refused with code 12; `unpaid_reports` go too when that answers the envoi (docs/protocol.md §10.3).
+        parts, or is refused with code 12; `unpaid_reports` go too when that answers the envoi, and a warning by `watch`
+        when the credit gets low or is gone (docs/protocol.md §10.3).
         Mails that arrive together share a transaction, and one that cannot be stored, or whose caller gives up, harms
         no other. After `StoreUnavailable` it may be stored all the same: the sender sends it again, and it is found.
         """
@@ -156,8 +157,8 @@ class Store:
     async def settle_reports(self, settlements: Sequence[ReportSettlement], now: datetime) -> tuple[ReportId, ...]:
         """The claimed reports are moved, but for those that somebody else moved first; returns those that moved.
 
-        Raises `ValueError` for a move that the lifecycle does not know, for DEFERRED without `due_at`, and for one
-        report twice.
+        `POSTPONED` means that nothing was tried: the attempt is not counted. Raises `ValueError` for a move that the
+        lifecycle does not know, for DEFERRED without `due_at`, and for one report twice.
         """
         return await self._write(reports.settle, settlements, now)
 
@@ -185,8 +186,12 @@ class Store:
     # --- everybody ---------------------------------------------------------------------------------------------------
 
     async def next_due_at(self, now: datetime) -> datetime | None:
-        """When the next SMS or report becomes due, after `now`: how long to sleep. None when none waits."""
-        return await self._read(watch.next_due_at, now)
+        """When the next SMS becomes due, after `now`: how long to sleep. None when none waits."""
+        return await self._read(watch.next_instant, watch.next_due_query(now))
+
+    async def next_report_due_at(self, now: datetime) -> datetime | None:
+        """When the next report becomes due, after `now`. None when none waits."""
+        return await self._read(watch.next_instant, watch.next_report_due_query(now))
 
     async def backlog(self) -> Backlog:
         """How much there is in each state that is not final, and since when."""

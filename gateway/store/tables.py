@@ -231,6 +231,7 @@ credit = sa.Table(
     sa.Column("reserved", sa.BigInteger, nullable=False),  # the sum of `reserved_parts`
     sa.Column("spent", sa.BigInteger, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
+    sa.Column("exhausted_at", Instant),  # since when it is not enough for every SMS; None: since it was given, it was
     sa.CheckConstraint(sa.text("balance IS NULL OR balance >= 0"), name="balance_not_negative"),
     sa.CheckConstraint(sa.text("reserved >= 0 AND spent >= 0"), name="counts_not_negative"),
 )
@@ -252,7 +253,7 @@ _index("ix_sms_lease", sms.c.lease_until, where=one_of("state", (SmsState.SENDIN
 _index("ix_sms_expiry", sms.c.expires_at, where=one_of("state", SMS_WAITING))
 # uncertain_sms, backlog
 _index("ix_sms_open", sms.c.state, sms.c.since_at, where=one_of("state", SMS_OPEN))
-# claim_reports, next_due_at
+# claim_reports, next_report_due_at
 _index("ix_report_due", report.c.due_at, report.c.id, where=one_of("state", (ReportState.DUE,)))
 # recover_reports
 _index("ix_report_lease", report.c.lease_until, where=one_of("state", (ReportState.SENDING,)))

@@ -68,19 +68,21 @@ def find(connection: sa.Connection, query: sa.Select[Any]) -> tuple[LostSms, ...
     )
 
 
-def next_due_queries(now: datetime) -> tuple[sa.Select[Any], ...]:
-    """When the next SMS, and the next report, becomes due; what is due already does not count."""
-    report = tables.report.c
-    return (
-        sa.select(sa.func.min(_sms.due_at)).where(one_of("sms.state", (SmsState.QUEUED,)), _sms.due_at > now),
-        sa.select(sa.func.min(report.due_at)).where(one_of("report.state", (ReportState.DUE,)), report.due_at > now),
-    )
+def next_due_query(now: datetime) -> sa.Select[Any]:
+    """When the next SMS becomes due; what is due already does not count."""
+    return sa.select(sa.func.min(_sms.due_at)).where(one_of("sms.state", (SmsState.QUEUED,)), _sms.due_at > now)
 
 
-def next_due_at(connection: sa.Connection, now: datetime) -> datetime | None:
-    """The earlier of the two, None when nothing waits."""
-    found: list[datetime | None] = [connection.scalar(query) for query in next_due_queries(now)]
-    return min((instant for instant in found if instant is not None), default=None)
+def next_report_due_query(now: datetime) -> sa.Select[Any]:
+    """The same of reports."""
+    due_at = tables.report.c.due_at
+    return sa.select(sa.func.min(due_at)).where(one_of("report.state", (ReportState.DUE,)), due_at > now)
+
+
+def next_instant(connection: sa.Connection, query: sa.Select[Any]) -> datetime | None:
+    """The answer to one of these; None when nothing waits."""
+    found: datetime | None = connection.scalar(query)
+    return found
 
 
 def backlog_query(table: sa.Table, states: Iterable[Enum]) -> sa.Select[Any]:

@@ -277,6 +277,58 @@ def test_what_a_mail_says_cannot_drive_the_terminal(config: Path, run: Run) -> N
     assert all(one == "\n" or one.isprintable() for one in done.stdout)
 
 
+# --- schemas ---------------------------------------------------------------------------------------------------------
+
+
+def test_strictly_a_good_mail_and_its_reports_are_held_against_their_schemas(config: Path, run: Run) -> None:
+    mail = write_mail(config)
+    strict = run("lint", mail, "--config", str(config), "--strict")
+    program = parsed(run("lint", mail, "--config", str(config), "--strict", "--json"))
+    unasked = parsed(run("lint", mail, "--config", str(config), "--json"))
+
+    assert strict.status == 0
+    assert "\nSchemas\n  valid: the envoi and its reports, as far as there are any\n" in strict.stdout
+    assert (program["schema"], unasked["schema"]) == ([], None)
+
+
+def test_what_no_schema_allows_is_named_with_its_line_though_the_mail_is_refused(config: Path, run: Run) -> None:
+    mail = write_mail(config, sms="Tom & Jerry", nostop="oui", urgent="1", around="Bonjour,\n\n{}")
+    lenient = run("lint", mail, "--config", str(config))
+    strict = run("lint", mail, "--config", str(config), "--strict")
+    program = run("lint", mail, "--config", str(config), "--strict", "--json")
+
+    assert (lenient.status, strict.status, program.status) == (0, 1, 1)
+    assert strict.stdout.startswith("554 5.6.0 there is text around the <envoi>\n")
+    assert (
+        "\nSchemas\n"
+        "  envoi, line 7: not well-formed XML: an & or < that is text must be written &amp; or &lt;\n"
+        "  envoi, line 10: <nostop> must be 0 or 1\n"
+        "  envoi, line 11: <urgent> is not known\n"
+    ) in strict.stdout
+    assert [(one["document"], one["line"]) for one in parsed(program)["schema"]] == [
+        ("envoi", 7),
+        ("envoi", 10),
+        ("envoi", 11),
+    ]
+
+
+def test_a_mail_that_would_go_is_not_good_when_its_schema_says_no(config: Path, run: Run) -> None:
+    done = run("lint", write_mail(config, ucs2="oui"), "--config", str(config), "--strict")
+
+    assert done.status == 1
+    assert done.stdout.startswith("250 2.0.0 Ok: queued as ITS-ID\nSMS that would go: 1 of 1\n")
+    assert "  envoi, line 8: <ucs2> must be 0 or 1\n" in done.stdout
+
+
+def test_a_mail_without_a_text_has_nothing_to_hold_against_a_schema(config: Path, run: Run) -> None:
+    mail = write_mail(config, *HEADERS[:2], "Content-Type: text/html")
+    done = run("lint", mail, "--config", str(config), "--strict", "--json")
+
+    assert done.status == 1
+    assert parsed(done)["schema"] == []
+    assert "HTML only" in parsed(done)["cause"]
+
+
 # --- hours -----------------------------------------------------------------------------------------------------------
 
 

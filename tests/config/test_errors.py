@@ -41,6 +41,11 @@ from tests.config.conftest import GOOD, KEYID, OTHER_KEYID, Find, Load
         ),
         ("[smtp]", "[smtp]\nlisteners = [{}]", "smtp.listeners: is not in this version: all addresses"),
         ("[smtp]", "[smtp.starttls]\nrequired = true\n[smtp]", "smtp.starttls: is not in this version: mail comes in"),
+        (
+            'name = "masociete"\n',
+            'name = "masociete"\nmail = "SendSMS@gw.example.org"\n',
+            "accounts[0].mail: is an address of this gateway",
+        ),
         ('name = "carrier"\n', "", "providers[0].name: is required"),
         (f'keyid = "{KEYID}"', "", "accounts[0]: a key is missing: write keyid_file, or keyid"),
         (

@@ -27,6 +27,7 @@ sender = "sendsms@gw.example.org"
 name = "masociete"
 keyid = "a296464ce012b8ab710a"
 domains = ["masociete.com"]
+mail = "it@agency.example"
 providers = ["carrier"]
 
 [[providers]]

@@ -292,10 +292,12 @@ async def test_what_the_carrier_takes_is_spent_and_the_rest_is_told_12(
         await store.set_credit("masociete", 1, START)  # beside the daemon, as `mail2sms credit set` does
         await send(daemon, content)
         await sandbox.wait_for_messages(1)
-        reports = await mailbox.wait_for(2)
+        reports = await mailbox.wait_for(3)  # the Ack, the warning to the contact, the Not
         (credit,) = await store.credits()
         await store.close()
 
+    (warning,) = [report.content for report in reports if b"Auto-Submitted: auto-generated\r\n" in report.content]
+    assert b"mail2sms credit add masociete PARTS" in warning
     assert [message["number"] for message in sandbox.messages] == ["33601020304"]
     assert (credit.balance, credit.reserved, credit.spent) == (0, 0, 1)
     (not_,) = [report.content for report in reports if b"<etatNot>" in report.content]

@@ -3,8 +3,9 @@
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.intake import IntakeRules
 from gateway.policy.accounts import Accounts
-from tests.intake.conftest import Desk, write_envoi, write_mail
+from tests.intake.conftest import RULES, Desk, write_envoi, write_mail
 from tests.support.accounts import make_account
 from tests.support.clock import START
 
@@ -57,6 +58,52 @@ async def test_the_mailer_is_rung_for_that_not_without_an_ack_too(desk: Desk) ->
 
     assert [kind for kind, _, _ in desk.reports()] == ["not"]
     assert desk.rings == ["mailer"]
+
+
+async def spend(desk: Desk, *, count: int, rules: IntakeRules = RULES, **settings: object) -> list[str]:
+    """Hand in mails with one SMS each; return what the contact was written, oldest first."""
+    intake = desk.intake(accounts=Accounts([make_account(**settings)]), rules=rules)
+    for _ in range(count):
+        number = len(desk.rows("SELECT id FROM mail"))
+        content = write_mail(write_envoi(emailId=str(number)), message_id=f"<{number}@masociete.com>")
+        await desk.submit(content, intake=intake)
+    return [body for kind, to, body in desk.reports() if (kind, to) == ("credit", "it@agency.example")]
+
+
+async def test_the_contact_is_told_by_mail_when_the_credit_gets_low_and_when_it_is_gone(desk: Desk) -> None:
+    await desk.store.set_credit(ACCOUNT, 3, START)
+    with capture_logs() as lines:
+        low, gone = await spend(desk, count=6, credit_warning=2, mail="it@agency.example")
+
+    assert "left:       1 (in SMS parts)\n    threshold:  2\n" in low
+    assert "reste :     1 (en segments de SMS)\n    seuil :     2\n" in low
+    assert 'an SMS was refused with code 12 ("Votre crédit de MT est épuisé").' in gone
+    assert "left:       0 (in SMS parts)\n    since:      2026-03-04 09:30:00 UTC\n" in gone
+    for text in (low, gone):
+        assert "    mail2sms credit add masociete PARTS --config FILE\n" in text
+        assert "    mail2sms credit add masociete SEGMENTS --config FICHIER\n" in text
+        assert max(map(len, text.splitlines())) <= 120
+    assert [line["event"] for line in lines if line["event"].startswith("credit_")] == ["credit_low", "credit_gone"]
+    assert desk.rows("SELECT DISTINCT in_reply_to FROM report WHERE kind = 'credit'") == [(None,)]
+
+
+async def test_the_mailer_is_rung_for_a_warning_alone(desk: Desk) -> None:
+    await desk.store.set_credit(ACCOUNT, 1, START)
+    intake = desk.intake(accounts=Accounts([make_account(credit_warning=1, mail="it@agency.example")]))
+    await desk.submit(write_mail(write_envoi(emailAck=None)), intake=intake)
+
+    assert [kind for kind, _, _ in desk.reports()] == ["credit"]
+    assert desk.rings == ["dispatcher masociete", "mailer"]
+
+
+@pytest.mark.parametrize("mail", [None, "SendSMS@masociete.com"])
+async def test_without_a_contact_or_with_ourselves_for_one_nobody_is_written_to(desk: Desk, mail: str | None) -> None:
+    await desk.store.set_credit(ACCOUNT, 1, START)
+    with capture_logs() as lines:
+        await spend(desk, count=2, credit_warning=1, mail=mail)
+
+    assert [line["event"] for line in lines if line["event"].startswith("credit_")] == ["credit_low", "credit_gone"]
+    assert {kind for kind, _, _ in desk.reports()} == {"ack", "not"}
 
 
 @pytest.mark.parametrize(("threshold", "warned_at"), [(3, [2]), (0, []), (1, [0]), (9, [])])

@@ -1,6 +1,7 @@
 """How long to wait before trying again."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ def plain(hold: Hold, attempt: int) -> timedelta:
     ("hold", "expected_s"),
     [
         (Hold.SMS, [60, 120, 240, 480, 960, 1800, 1800]),
-        (Hold.ACCOUNT, [300, 600, 1200, 2400, 3600, 3600, 3600]),
+        (Hold.ACCOUNT, [0, 0, 0, 0, 0, 0, 0]),  # its lane waits
         (Hold.PROVIDER, [30, 60, 120, 240, 480, 600, 600]),
     ],
 )
@@ -35,6 +36,17 @@ def test_reports_wait_a_minute_doubling_to_an_hour() -> None:
     delays = [report_delay(attempt=attempt, jitter=0.0) / timedelta(minutes=1) for attempt in range(1, 10)]
 
     assert delays == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.999])
+def test_reports_come_back_soon_for_greylisting_and_go_on_for_five_days(jitter: float) -> None:
+    tried_after = list(accumulate(report_delay(attempt=attempt, jitter=jitter) for attempt in range(1, 200)))
+    within_minutes = [sum(one <= timedelta(minutes=minutes) for one in tried_after) for minutes in (2, 5, 10, 20)]
+    longest = max(after - before for before, after in pairwise(tried_after))
+
+    assert within_minutes == [1, 2, 3, 4]
+    assert sum(one <= timedelta(days=5) for one in tried_after) >= 96
+    assert longest <= timedelta(minutes=65)
 
 
 @given(hold=holds, attempt=attempts, jitter=jitters)

@@ -350,7 +350,7 @@ async def test_accounts_take_turns_when_a_carrier_is_narrow(store: WatchedStore,
 async def _until_waiting(rig: Rig) -> None:
     """Return when a runner of the second account stands in line."""
     async with asyncio.timeout(5):
-        while not rig.dispatcher._routes["carrier"].turns._waiters:  # noqa: ASYNC110 no event for this
+        while not rig.dispatcher._routes["carrier"].turns.waiting:  # noqa: ASYNC110 no event for this
             await asyncio.sleep(0)
 
 
@@ -435,9 +435,9 @@ async def test_a_carrier_that_turns_an_account_away_holds_that_account_only(
             assert waiting.id not in carrier.sent
 
             await rig.pass_time(1)
-            await store.wait_for_moves(3)
+            await store.wait_for_moves(4)
 
-    assert waiting.id in carrier.sent
+    assert carrier.sent[-1] == waiting.id
     assert [(line["event"], line["code"]) for line in lines if line["log_level"] == "error"] == [
         ("account_held", Code.C3_KEY_UNKNOWN)
     ]
@@ -694,18 +694,58 @@ async def test_a_reload_closes_an_idle_carrier_at_once_and_keeps_an_unchanged_on
     assert rig.dispatcher._routes["kept"] is carriers["kept"]
 
 
-async def test_a_reload_lifts_the_hold_of_an_account(store: WatchedStore, clock: ManualClock) -> None:
-    sms, carrier = new_sms(), FakeCarrier()
-    carrier.script.append(not_sent(Hold.ACCOUNT))
+async def test_after_a_reload_what_a_carrier_turned_away_goes_at_once_and_first(
+    store: WatchedStore, clock: ManualClock
+) -> None:
+    turned_away, later, carrier = [new_sms(1), new_sms(2)], new_sms(), FakeCarrier()
+    carrier.script.append(not_sent(Hold.ACCOUNT, code=Code.C12_NO_CREDIT))
     rig = Rig(store, clock, carrier)
     async with rig.running():
-        await rig.submit(new_sms())
-        await store.wait_for_moves(1)
-        await rig.submit(sms)
-        await rig.dispatcher.reconfigure(rig.accounts, {"carrier": rig.dispatcher._routes["carrier"].carrier})
+        await rig.submit(*turned_away)
         await store.wait_for_moves(2)
+        await rig.submit(later)
+        await rig.settle_down()
 
-    assert sms.id in carrier.sent
+        assert len(carrier.batches) == 1  # held
+
+        await rig.dispatcher.reconfigure(rig.accounts, {"carrier": rig.dispatcher._routes["carrier"].carrier})
+        await store.wait_for_moves(5)  # and no time has passed
+
+    assert carrier.sent[2:] == [sms.id for sms in (*turned_away, later)]
+
+
+async def test_once_one_sms_gets_through_all_that_were_turned_away_follow(
+    store: WatchedStore, clock: ManualClock
+) -> None:
+    carrier = FakeCarrier()
+    carrier.script.extend([not_sent(Hold.ACCOUNT), not_sent(Hold.ACCOUNT)])
+    rig = Rig(store, clock, carrier)
+    async with rig.running():
+        await rig.submit(*[new_sms(position) for position in range(1, 21)])
+        await store.wait_for_moves(20)
+        await rig.pass_time(300)
+        await store.wait_for_moves(21)
+        await rig.settle_down()
+        await rig.pass_time(300)
+        await store.wait_for_moves(41)
+
+    assert [len(batch.messages) for batch in carrier.batches] == [20, 1, 1, 19]  # probes risk one
+
+
+async def test_a_call_that_began_before_a_hold_does_not_end_it(store: WatchedStore, clock: ManualClock) -> None:
+    carrier, early = FakeCarrier(batch_size=1), Stall()
+    carrier.script.extend([early, not_sent(Hold.ACCOUNT, code=Code.C12_NO_CREDIT)])
+    rig = Rig(store, clock, carrier)
+    async with rig.running():
+        await rig.submit(new_sms(1), new_sms(2), new_sms(3))
+        await carrier.wait_for_calls(2)
+        await store.wait_for_moves(1)
+        early.go_on.set()
+        await store.wait_for_moves(2)
+        await rig.settle_down()
+
+    assert store.events == [SmsEvent.NOT_SENT, SmsEvent.TAKEN]
+    assert len(carrier.batches) == 2
 
 
 async def test_nothing_is_left_in_sending_after_all_this(store: WatchedStore, clock: ManualClock) -> None:

@@ -24,7 +24,7 @@ from gateway.store import StoreUnavailable, tables
 from gateway.store.base import ClaimedReport, NewReport
 from gateway.worker import Bell
 from tests.stages.rig import WatchedStore
-from tests.store.samples import new_order, new_report, row
+from tests.store.samples import new_order, new_report, row, rows
 from tests.support.clock import START, ManualClock
 
 ACK = render_ack(Ack(email_id="1548", code=AckCode.A0_PROCESSED))
@@ -72,6 +72,18 @@ def test_an_ascii_report_is_7bit_and_exact() -> None:
         "<message>Votre email a bien ete traite</message>\r\n"
         "</etatAck>\r\n"
     )
+
+
+def test_a_warning_is_no_answer_to_a_mail() -> None:
+    head = render(replace(REPORT, kind=ReportKind.CREDIT, in_reply_to=None)).partition(b"\r\n\r\n")[0].decode("ascii")
+
+    assert head.split("\r\n")[2:7] == [
+        "To: ack@masociete.com",
+        "Subject: PUSH MSISDN: SMS credit / credit SMS",
+        "Message-ID: <01J@gw.example.org>",
+        "Auto-Submitted: auto-generated",
+        "MIME-Version: 1.0",
+    ]
 
 
 def test_a_latin_report_is_8bit_where_it_is_offered() -> None:
@@ -168,12 +180,14 @@ def test_plain_addresses_are_told_from_others(address: str, is_plain: bool) -> N
 class Post:
     """A mailer at work between a store and a mailbox."""
 
-    def __init__(self, store: WatchedStore, clock: ManualClock, smarthost: str, timeout_s: float = 30) -> None:
+    def __init__(
+        self, store: WatchedStore, clock: ManualClock, smarthost: str, timeout_s: float = 30, connections: int = 1
+    ) -> None:
         self.store = store
         self.clock = clock
         self.bell = Bell()
         settings = ReportSettings(
-            smarthost=smarthost, sender="sendsms@gw.example.org", timeout_s=timeout_s, connections=1
+            smarthost=smarthost, sender="sendsms@gw.example.org", timeout_s=timeout_s, connections=connections
         )
         self.mailer = Mailer(
             store=store, settings=settings, hostname="gw.example.org", clock=clock, bell=self.bell, poll_s=3600
@@ -206,9 +220,11 @@ async def at_work(post: Post) -> AsyncIterator[None]:
         post.mailer.stop()
 
 
-def post_to(store: WatchedStore, clock: ManualClock, mailbox: Mailbox, timeout_s: float = 30) -> Post:
+def post_to(
+    store: WatchedStore, clock: ManualClock, mailbox: Mailbox, timeout_s: float = 30, connections: int = 1
+) -> Post:
     host, port = mailbox.address
-    return Post(store, clock, f"{host}:{port}", timeout_s)
+    return Post(store, clock, f"{host}:{port}", timeout_s, connections)
 
 
 async def test_a_report_leaves_with_a_null_sender(store: WatchedStore, clock: ManualClock, mailbox: Mailbox) -> None:
@@ -335,11 +351,15 @@ async def test_a_report_that_is_refused_for_good_has_failed(
 ) -> None:
     post, report = post_to(store, clock, mailbox), new_report()
     mailbox.refuse(step, "550 5.1.1 Nobody of that name")
-    async with at_work(post):
-        await post.stage(report, new_report())
-        await store.wait_for_report_moves(2)
+    with structlog.testing.capture_logs() as lines:
+        async with at_work(post):
+            await post.stage(report, new_report())
+            await store.wait_for_report_moves(2)
 
     assert store.report_events == [ReportEvent.GIVEN_UP, ReportEvent.TAKEN]
+    [failed] = [line for line in lines if line["event"] == "report_failed"]
+    assert (failed["report_id"], failed["log_level"]) == (report.id, "warning")
+    assert failed["reason"] == "not taken: 550 5.1.1 Nobody of that name"
     assert await post.report(report) == (ReportState.FAILED, "not taken: 550 5.1.1 Nobody of that name")
 
 
@@ -378,18 +398,94 @@ async def test_a_smarthost_that_is_down_is_asked_with_one_report_at_a_time(
         await mailbox.wait_for(5)
 
     assert mailbox.connections == 3
+    assert store.report_events.count(ReportEvent.POSTPONED) == 4
+    attempts = sorted(stored["attempts"] for stored in await rows(store, tables.report))
+    assert attempts in ([1, 1, 1, 1, 3], [1, 1, 1, 2, 2])  # those that were not tried count nothing
 
 
-async def test_a_smarthost_that_says_nothing_is_left_in_time(
+@pytest.mark.parametrize("events", [ReportEvent.DEFERRED, ReportEvent.TAKEN])
+async def test_the_mailer_wakes_when_a_report_is_due_and_no_bell_rings(
+    store: WatchedStore, clock: ManualClock, mailbox: Mailbox, events: ReportEvent
+) -> None:
+    post, soon = post_to(store, clock, mailbox), timedelta(milliseconds=50)
+    await store.admit(new_order(reports=[new_report(due_at=START + soon), new_report(due_at=START + 2 * soon)]))
+    if events is ReportEvent.DEFERRED:
+        mailbox.refuse(Step.RCPT, "450 4.2.0 Greylisted")
+    async with at_work(post):  # whose poll is an hour
+        clock.advance(0.05)
+        await store.wait_for_report_moves(1)
+        clock.advance(0.05)
+        await store.wait_for_report_moves(2)
+
+    assert store.report_events == [events, ReportEvent.TAKEN]
+
+
+@pytest.mark.slow
+async def test_a_report_that_is_put_off_again_and_again_is_tried_for_five_days(
     store: WatchedStore, clock: ManualClock, mailbox: Mailbox
 ) -> None:
+    post, end = post_to(store, clock, mailbox), START + timedelta(days=5)
+    report = replace(new_report(), expires_at=end)
+    mailbox.refuse(Step.RCPT, "450 4.2.0 Greylisted", times=200)
+    tried_at: list[timedelta] = []
+    async with at_work(post):
+        await post.stage(report)
+        while clock.now() <= end:
+            await store.wait_for_report_moves(len(tried_at) + 1)
+            tried_at.append(clock.now() - START)
+            due_at = await store.next_report_due_at(clock.now())
+            if due_at is None:
+                break
+            await post.pass_time((due_at - clock.now()).total_seconds())
+
+    assert [round(after / timedelta(minutes=1)) for after in tried_at[:2]] == [0, 1]
+    assert tried_at[3] < timedelta(minutes=10) < tried_at[4] < timedelta(minutes=20)
+    assert (tried_at[-1], len(tried_at) > 96) == (timedelta(days=5), True)
+    assert await post.report(report) == (ReportState.FAILED, "not taken: 450 4.2.0 Greylisted")
+
+
+async def test_no_more_connections_are_open_at_a_time_than_allowed(
+    store: WatchedStore, clock: ManualClock, mailbox: Mailbox
+) -> None:
+    post = post_to(store, clock, mailbox, connections=2)
+    mailbox.delay(Step.DOT, 0.01)
+    async with at_work(post):
+        await post.stage(*[new_report() for _ in range(40)])
+        await mailbox.wait_for(40)
+
+    assert mailbox.connections == 2
+
+
+async def test_a_recipient_that_is_refused_or_put_off_delays_nobody_else(
+    store: WatchedStore, clock: ManualClock, mailbox: Mailbox
+) -> None:
+    post = post_to(store, clock, mailbox)
+    mailbox.refuse(Step.RCPT, "550 5.1.1 Nobody of that name")
+    mailbox.refuse(Step.RCPT, "450 4.2.0 Greylisted")
+    async with at_work(post):
+        await post.stage(*[new_report() for _ in range(20)])
+        await store.wait_for_report_moves(20)  # and no time passes
+
+    assert store.report_events == [ReportEvent.GIVEN_UP, ReportEvent.DEFERRED, *[ReportEvent.TAKEN] * 18]
+    assert mailbox.connections == 1
+
+
+@pytest.mark.parametrize("step", list(Step))
+async def test_a_smarthost_that_says_nothing_is_left_in_time(
+    store: WatchedStore, clock: ManualClock, mailbox: Mailbox, step: Step
+) -> None:
     post, report = post_to(store, clock, mailbox, timeout_s=0.05), new_report()
-    mailbox.delay(Step.DOT, 60)
+    mailbox.delay(step, 60)
     async with at_work(post):
         await post.stage(report)
         await store.wait_for_report_moves(1)
+        mailbox.delay(step, 0)
+        await post.pass_time(75)
+        await mailbox.wait_for(1)
+        await store.wait_for_report_moves(2)
 
-    assert store.report_events == [ReportEvent.DEFERRED]
+    assert store.report_events == [ReportEvent.DEFERRED, ReportEvent.TAKEN]
+    assert mailbox.connections == 2  # one on which an answer may still come is not used again
 
 
 async def test_a_report_not_taken_in_its_time_has_failed(

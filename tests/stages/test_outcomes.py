@@ -90,7 +90,7 @@ def test_uncertain_is_lost_and_has_no_code() -> None:
     [
         (Hold.SMS, False, 120),
         (Hold.SMS, True, 120),
-        (Hold.ACCOUNT, True, 600),
+        (Hold.ACCOUNT, True, 0),
         (Hold.PROVIDER, False, 60),
         (Hold.PROVIDER, True, 0),
     ],

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,14 +17,25 @@ from gateway.lifecycle import SMS_MOVES, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind
 from gateway.store import Migrated, Store, StoreError, StoreSettings, migrate, schema, tables
-from gateway.store.base import Credit, NewSms, Order, Reserved, Settlement, Stored
+from gateway.store.base import (
+    Credit,
+    CreditAlert,
+    CreditWatch,
+    NewReport,
+    NewSms,
+    Order,
+    Reserved,
+    Settlement,
+    Stored,
+)
 from gateway.store.database import connect, create_sqlite_file
-from gateway.store.order_rows import envoi_row, mail_row, sms_row
+from gateway.store.order_rows import envoi_row, mail_row, report_row, sms_row
 from tests.store.samples import (
     LATER,
     NotMaker,
     change,
     claim,
+    claim_reports,
     name,
     new_mail,
     new_order,
@@ -54,6 +66,25 @@ def order_of(*parts: int, account: str = "acme") -> Order:
 def ids(order: Order) -> list[SmsId]:
     assert order.envoi is not None
     return [sms.id for sms in order.envoi.sms]
+
+
+class Contact:
+    """Somebody to be told, who remembers of what."""
+
+    def __init__(self) -> None:
+        self.alerts: list[CreditAlert] = []
+
+    def __call__(self, alert: CreditAlert) -> NewReport:
+        self.alerts.append(alert)
+        return new_report(ReportKind.CREDIT)
+
+
+def watched(order: Order, *, threshold: int, contact: Contact | None = None) -> Order:
+    return replace(order, watch=CreditWatch(threshold=threshold, render=contact or Contact()))
+
+
+async def warnings(store: Store) -> list[dict[str, Any]]:
+    return await rows(store, tables.report, kind=ReportKind.CREDIT)
 
 
 async def amounts(store: Store, account: str = "acme") -> tuple[int | None, int, int]:
@@ -131,16 +162,20 @@ async def test_a_store_of_the_version_before_keeps_its_rows(
         connection.execute(tables.mail.insert(), mail_row(order.mail))
         connection.execute(tables.envoi.insert(), envoi)
         connection.execute(tables.sms.insert(), sms)
+        connection.execute(tables.report.insert(), report_row(new_report(), START, mail_id=order.mail.id))
 
     await old.write(lambda: fill)
+    reports = await rows(Store(old, StoreSettings(url=url)), tables.report)
     await old.close()
 
-    assert await migrate(StoreSettings(url=url)) == Migrated(from_revision="0001", to_revision="0002")
+    assert await migrate(StoreSettings(url=url)) == Migrated(from_revision="0001", to_revision="0003")
     store = await Store.open(StoreSettings(url=url))
+    assert (await rows(store, tables.report), len(reports)) == (reports, 1)
     assert (await row(store, tables.sms))["reserved_parts"] is None
     await store.set_credit("acme", 1, START)
-    await store.admit(order_of(1))
+    await store.admit(watched(order_of(1), threshold=1))
     assert await amounts(store) == (0, 1, 0)
+    assert len(await warnings(store)) == 1  # a kind that the version before did not know
     await store.close()
 
 
@@ -241,6 +276,87 @@ async def swallow(store: Store, order: Order) -> object:
         return await store.admit(order)
     except StoreError as error:
         return error
+
+
+# --- warnings --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_order_that_takes_a_credit_below_its_threshold_stages_the_warning(store: Store) -> None:
+    await store.set_credit("acme", 5, START)
+    contact = Contact()
+    orders = [watched(order_of(2), threshold=3, contact=contact) for _ in range(2)]
+    outcomes = [await admit(store, order) for order in orders]
+
+    expected = CreditAlert(account="acme", at=START, balance=1, threshold=3, is_low=True, is_gone=False)
+    assert outcomes[0].alert is None  # 3 is not below 3
+    assert (outcomes[1].alert, contact.alerts) == (expected, [expected])
+    (warning,) = await warnings(store)
+    assert (warning["mail_id"], warning["envoi_id"]) == (orders[1].mail.id, None)
+    assert [report.kind for report in await claim_reports(store)].count(ReportKind.CREDIT) == 1
+
+
+async def test_orders_that_race_across_nodes_warn_once(store: Store, other: Store) -> None:
+    await store.set_credit("acme", 10, START)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(admit(node, watched(order_of(1), threshold=5))) for node in (store, other) for _ in "1234"
+        ]
+
+    assert [task.result().alert is not None for task in tasks].count(True) == 1
+    assert len(await warnings(store)) == 1
+    assert await amounts(store) == (2, 8, 0)
+
+
+async def test_a_credit_that_is_gone_is_warned_of_once_until_more_is_given(store: Store) -> None:
+    await store.set_credit("acme", 3, START)
+    alerts = [(await admit(store, watched(order_of(parts), threshold=0))).alert for parts in (2, 2, 2, 1, 1)]
+
+    assert [alert is not None and alert.is_gone for alert in alerts] == [False, True, False, False, False]
+    await store.add_credit("acme", 1, LATER)
+    again = [(await admit(store, watched(order_of(2), threshold=0))).alert for _ in "12"]
+    assert [alert is not None for alert in again] == [True, False]
+    await store.set_credit("acme", 0, LATER)
+    assert (await admit(store, watched(order_of(1), threshold=0))).alert is not None
+    assert len(await warnings(store)) == 3
+
+
+async def test_what_comes_back_may_be_warned_of_again_as_low_but_not_as_gone(store: Store) -> None:
+    await store.set_credit("acme", 2, START)
+    await admit(store, watched(order_of(2, 1), threshold=1))
+    (claimed,) = await claim(store)
+    await store.settle_sms([settlement(claimed, SmsEvent.REFUSED, code=Code.C21_NUMBER_UNASSIGNED)], START, NotMaker())
+    outcome = await admit(store, watched(order_of(2, 1), threshold=1))
+
+    assert outcome.alert == CreditAlert(account="acme", at=START, balance=0, threshold=1, is_low=True, is_gone=False)
+    assert len(await warnings(store)) == 2
+
+
+async def test_one_order_that_does_both_is_one_warning(store: Store) -> None:
+    await store.set_credit("acme", 9, START)
+    outcome = await admit(store, watched(order_of(9, 9), threshold=5))
+
+    assert outcome.alert == CreditAlert(account="acme", at=START, balance=0, threshold=5, is_low=True, is_gone=True)
+    assert len(await warnings(store)) == 1
+
+
+async def test_nobody_is_warned_of_an_order_that_is_not_stored(store: Store) -> None:
+    await store.set_credit("acme", 3, START)
+    bad = watched(replace(order_of(3), reports=(new_report(ReportKind.NOT),)), threshold=3)
+    assert isinstance(await swallow(store, bad), StoreError)
+    foreseen = await store.foresee(watched(order_of(3), threshold=3))
+
+    assert isinstance(foreseen.outcome, Stored)
+    assert foreseen.outcome.alert is not None
+    assert await warnings(store) == []
+    assert (await admit(store, watched(order_of(3), threshold=3))).alert is not None
+
+
+async def test_without_a_contact_the_operator_alone_is_told(store: Store) -> None:
+    await store.set_credit("acme", 1, START)
+    outcome = await admit(store, replace(order_of(1), watch=CreditWatch(threshold=1)))
+
+    assert outcome.alert is not None
+    assert await warnings(store) == []
 
 
 async def test_an_order_stored_again_reserves_nothing_and_says_the_same(store: Store) -> None:

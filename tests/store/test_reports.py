@@ -1,6 +1,7 @@
 """Store.claim_reports, settle_reports and recover_reports."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -67,6 +68,22 @@ async def test_a_deferred_report_comes_again_with_the_same_message_id(store: Sto
     assert await claim_reports(store) == []
     (again,) = await claim_reports(store, now=LATER)
     assert (again.message_id, again.attempt, again.epoch) == (report.message_id, 2, 2)
+
+
+async def test_a_report_that_was_not_tried_is_as_if_it_had_not_been_claimed(store: Store) -> None:
+    await store.admit(new_order())
+    (report,) = await claim_reports(store)
+    await store.settle_reports([replace(report_settlement(report, ReportEvent.DEFERRED), due_at=START)], START)
+    for _ in range(3):
+        (claimed,) = await claim_reports(store)
+        await store.settle_reports(
+            [ReportSettlement(report_id=report.id, epoch=claimed.epoch, event=ReportEvent.POSTPONED, reason="stop")],
+            LATER,
+        )
+
+    stored = await row(store, tables.report)
+    assert (stored["state"], stored["attempts"], stored["epoch"]) == (ReportState.DUE, 1, 4)
+    assert (stored["due_at"], stored["lease_until"], stored["reason"]) == (START, None, "250 2.0.0 ok")
 
 
 async def test_a_report_given_up_is_failed(store: Store) -> None:

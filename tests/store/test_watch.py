@@ -83,12 +83,12 @@ async def test_what_waits_beyond_its_validity_is_expired(store: Store) -> None:
 
 async def test_next_due_is_the_earliest_that_is_not_due_yet(store: Store) -> None:
     assert await store.next_due_at(START) is None
+    assert await store.next_report_due_at(START) is None
 
     await store.admit(new_order(new_sms(1), new_sms(2, due_at=LATER), reports=[new_report(), new_report(due_at=LEASE)]))
 
-    assert await store.next_due_at(START) == LEASE
-    assert await store.next_due_at(LEASE) == LATER
-    assert await store.next_due_at(LATER) is None
+    assert [await store.next_due_at(START), await store.next_report_due_at(START)] == [LATER, LEASE]
+    assert [await store.next_due_at(LATER), await store.next_report_due_at(LEASE)] == [None, None]
 
 
 async def test_backlog_counts_what_is_not_final(store: Store) -> None:
