@@ -30,6 +30,8 @@ from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TEXT_PROFILES
 from gateway.protocol.envoi import Mode
+from gateway.protocol.reading import Limits
+from gateway.reader.inline import InlineReader
 from tests.support.accounts import make_account
 
 P = ParamSpec("P")
@@ -131,6 +133,7 @@ class Bench:
                 reports=ReportRules(hostname="gw.example.org", validity_s=3600),
                 own_addresses=frozenset({"sendsms@gw.example.org"}),
             ),
+            reader=InlineReader(Limits()),
         )
         self._round = 0
 
