@@ -41,7 +41,7 @@ class InlineReader:
         self._limits = limits
         self._deadline_s = deadline_s
 
-    async def read(self, content: bytes, mode: Mode, *, name: str) -> MailRead | Unreadable:  # nothing is kept
+    async def read(self, content: bytes, mode: Mode, *, name: str) -> MailRead | Unreadable:
         if len(content) <= LARGE_BYTES:
             return read_mail(content, mode, self._limits)
         try:

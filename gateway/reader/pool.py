@@ -119,9 +119,12 @@ class ReaderPool:
             self._seats.give_back(seat)
 
     async def _take_seat(self, *, is_large: bool) -> Seat:
+        seat = self._seats.take_free(is_large=is_large)
+        if seat is not None:
+            return seat
         try:
             async with asyncio.timeout(self._settings.patience_s):
-                return await self._seats.take(is_large=is_large)
+                return await self._seats.wait_for_one(is_large=is_large)
         except (QueueFull, TimeoutError) as error:
             _TROUBLES.labels(Trouble.BUSY.value).inc()
             cause = "too many mails wait to be read" if isinstance(error, QueueFull) else "waited too long to be read"

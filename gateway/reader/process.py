@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import gateway
 from gateway.errors import GatewayError
@@ -20,7 +20,6 @@ from gateway.reader.child import LENGTH_BYTES, MODES
 _START_DEADLINE_S = 30.0
 _END_DEADLINE_S = 5.0
 _PARTING_S = 1.0
-_BUFFER_BYTES = 262_144
 _BOOT = (
     "import sys, os; sys.path[:] = sys.argv.pop(1).split(os.pathsep); "
     "from gateway.reader.child import main; main(sys.argv[1:])"
@@ -39,15 +38,70 @@ def default_command() -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, os.pathsep.join(dict.fromkeys(places)))
 
 
+class _Channel(asyncio.Protocol):
+    """Our end of the connection: one frame at a time, and nothing that was not asked for."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._longest = 0  # of the frame that is waited for
+        self._frame: asyncio.Future[bytes] = self.expect(0)  # that the child is ready
+        self.is_open = True
+
+    def expect(self, longest: int) -> asyncio.Future[bytes]:
+        """Return what will hold the next frame; ChildDied when there is none of at most so many octets."""
+        self._longest = longest
+        self._frame = asyncio.get_running_loop().create_future()
+        return self._frame
+
+    @property
+    def frame(self) -> asyncio.Future[bytes]:
+        """What was expected last."""
+        return self._frame
+
+    def send(self, *pieces: bytes) -> None:
+        """Send it; if the child does not listen any more, the frame that is expected says so."""
+        if self._transport is not None:
+            self._transport.write(b"".join(pieces))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._fail("it was sent away")
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        length = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
+        missing = LENGTH_BYTES + length - len(self._buffer)
+        if self._frame.done() or missing < 0:
+            self._fail("it says more than it was asked")
+        elif len(self._buffer) >= LENGTH_BYTES and length > self._longest:
+            self._fail("its answer is too long")
+        elif len(self._buffer) >= LENGTH_BYTES and missing == 0:
+            frame = bytes(memoryview(self._buffer)[LENGTH_BYTES:])
+            self._buffer = bytearray()
+            self._frame.set_result(frame)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail("it hung up")
+
+    def _fail(self, cause: str) -> None:
+        self.is_open = False
+        if not self._frame.done():
+            self._frame.set_exception(ChildDied(cause))
+            self._frame.exception()  # nobody need be waiting for it
+
+
 class Child:
     """A child process; asked about one mail at a time."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, channel: _Channel) -> None:
         self._process = process
-        self._reader = reader
-        self._writer = writer
+        self._channel = channel
         self._is_ready = False
 
     @classmethod
@@ -65,16 +119,16 @@ class Child:
                     stdout=asyncio.subprocess.DEVNULL,
                     env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
                 )
-            reader, writer = await asyncio.open_connection(sock=ours, limit=_BUFFER_BYTES)
+            _, channel = await asyncio.get_running_loop().create_connection(_Channel, sock=ours)
         except BaseException:
             ours.close()
             raise
-        return cls(process, reader, writer)
+        return cls(process, channel)
 
     @property
     def is_alive(self) -> bool:
         """False when it is known to be gone."""
-        return self._process.returncode is None and not self._reader.at_eof() and not self._writer.is_closing()
+        return self._process.returncode is None and self._channel.is_open
 
     @property
     def has_ended(self) -> bool:
@@ -87,30 +141,28 @@ class Child:
             return
         try:
             async with asyncio.timeout(_START_DEADLINE_S):
-                await self._receive(0)
+                await asyncio.shield(self._channel.frame)
         except TimeoutError as error:
             raise ChildDied("it did not come up in time") from error
         self._is_ready = True
 
     async def ask(self, content: bytes, mode: Mode, *, longest_answer: int) -> bytes:
         """Return the child's answer. Raises ChildDied. Broken off, it is of no more use and has to be ended."""
-        try:
-            self._writer.write((len(content) + 1).to_bytes(LENGTH_BYTES, "big") + bytes([MODES.index(mode)]))
-            self._writer.write(content)
-            await self._writer.drain()
-        except OSError as error:
-            raise ChildDied("it hung up") from error
-        return await self._receive(longest_answer)
+        if not self._channel.is_open:
+            raise ChildDied("it hung up")
+        frame = self._channel.expect(longest_answer)
+        self._channel.send((len(content) + 1).to_bytes(LENGTH_BYTES, "big"), bytes([MODES.index(mode)]), content)
+        return await frame
 
     def kill(self) -> None:
         """It is as good as gone."""
         if self._process.returncode is None:
             self._process.kill()
-        self._writer.close()
+        self._channel.close()
 
     async def end(self) -> str:
         """The process is gone, nothing of it is left; return how it ended, for the operator."""
-        if self._reader.at_eof():  # ending by itself: how, is worth knowing
+        if not self._channel.is_open:  # ending by itself, perhaps: how, is worth knowing
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PARTING_S):
                     await self._process.wait()
@@ -120,15 +172,6 @@ class Child:
                 return describe_status(await self._process.wait())
         except TimeoutError:  # stuck in the kernel: killed as soon as it comes back
             return "killed, and not gone yet"
-
-    async def _receive(self, longest: int) -> bytes:
-        try:
-            length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
-            if length > longest:
-                raise ChildDied("its answer is too long")
-            return await self._reader.readexactly(length)
-        except (asyncio.IncompleteReadError, OSError) as error:
-            raise ChildDied("it hung up") from error
 
 
 def describe_status(status: int) -> str:

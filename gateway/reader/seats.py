@@ -37,14 +37,18 @@ class Seats:
         self._waiting: deque[tuple[bool, asyncio.Future[Seat]]] = deque()
         self._max_waiting = max_waiting
 
-    async def take(self, *, is_large: bool) -> Seat:
-        """Return a free seat, as soon as there is one. Raises QueueFull."""
+    def take_free(self, *, is_large: bool) -> Seat | None:
+        """Return a free seat, if there is one."""
         fitting = [seat for seat in self._free if seat.takes_large or not is_large]
-        if fitting:
-            # Small mails prefer what large ones cannot use, and everybody prefers a child that is there.
-            seat = min(fitting, key=lambda seat: (not seat.is_staffed, seat.takes_large))
-            self._free.remove(seat)
-            return seat
+        if not fitting:
+            return None
+        # Small mails prefer what large ones cannot use, and everybody prefers a child that is there.
+        seat = min(fitting, key=lambda seat: (not seat.is_staffed, seat.takes_large))
+        self._free.remove(seat)
+        return seat
+
+    async def wait_for_one(self, *, is_large: bool) -> Seat:
+        """Return a seat, as soon as there is one. Raises QueueFull."""
         if len(self._waiting) >= self._max_waiting:
             raise QueueFull
         turn: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()

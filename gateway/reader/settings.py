@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from gateway.protocol.reading import Limits
-from gateway.settings import Seconds, Settings
+from gateway.settings import Settings
 
 _BYTES = 104_857_600
 
@@ -52,8 +52,10 @@ class ReadingSettings(Settings):
         le=64,
         description="Processes that read mails. Those above 64 KiB go to the first alone, the others stay free.",
     )
-    deadline_s: Seconds = Field(
+    deadline_s: float = Field(
         default=5,
+        gt=0,
+        le=60,
         description="A mail that takes longer to read is answered 451, and its process is killed and replaced.",
     )
     memory_bytes: int = Field(
@@ -65,7 +67,9 @@ class ReadingSettings(Settings):
     max_waiting: int = Field(
         default=500, ge=1, le=100_000, description="Mails that wait for a process; more are answered 451."
     )
-    patience_s: Seconds = Field(default=10, description="A mail that has waited so long for a process is answered 451.")
+    patience_s: float = Field(
+        default=10, gt=0, le=60, description="A mail that has waited so long for a process is answered 451."
+    )
     quarantine: Path | None = Field(
         default=None,
         description="Folder for copies of mails that killed or outlasted a process. They hold texts and keys; only the "

@@ -1,5 +1,6 @@
 """Pools of real child processes, and mails that tell an evil child what to do."""
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gateway.clock import Clock, SystemClock
 from gateway.protocol.reading import Mode, Unreadable
@@ -51,6 +53,11 @@ def is_running(pid: int) -> bool:
 
 async def read(pool: ReaderPool, content: bytes = ORDINARY) -> MailRead | Unreadable:
     return await pool.read(content, Mode.LENIENT, name=f"M{os.getpid()}")
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run these tests in the daemon's own loop, which starts processes in its own way; others run in the usual one."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

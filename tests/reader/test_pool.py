@@ -344,7 +344,7 @@ async def test_no_child_outlives_a_parent_that_was_killed(word: str) -> None:
 import asyncio
 from tests.reader.conftest import *
 async def main():
-    settings = ReadingSettings(workers=1, deadline_s=600)
+    settings = ReadingSettings(workers=1, deadline_s=60)
     pool = ReaderPool(settings, settings.limits(mail_bytes=MAIL_BYTES), clock=SystemClock(), quarantine=None,
                       command=evil_command())
     await pool.start()
