@@ -43,6 +43,7 @@ def main(arguments: Sequence[str], read: Read = read_mail) -> None:
     """
     parent, memory_bytes, deadline_s, limits = arguments
     _hush()
+    os.closerange(_STDERR + 1, os.sysconf("SC_OPEN_MAX"))  # not every loop leaves nothing open behind an exec
     _die_with(int(parent))
     gc.collect()
     gc.freeze()

@@ -35,6 +35,9 @@ def _read(content: bytes, mode: Mode, limits: Limits) -> MailRead | Unreadable:
             _recurse(0)
         case b"babble":
             os.write(0, b"\0\0\0\2[]")
+            threading.Event().wait()
+        case b"chatter":
+            os.write(0, b"\0\0\0\2[]\0\0\0\2[]")
         case b"endless":
             os.write(0, b"\xff\xff\xff\xff")
         case b"leave":

@@ -112,6 +112,7 @@ async def test_the_limits_are_those_of_the_settings(open_pool: OpenPool) -> None
         ("bomb", "failed", "MemoryError"),
         ("recurse", "failed", "RecursionError"),
         ("babble", "died", "not an answer"),
+        ("chatter", "died", "more than it was asked"),
         ("endless", "died", "too long"),
     ],
 )
