@@ -28,7 +28,7 @@ class Unreadable(GatewayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Every bound on what is read (docs/protocol.md §2.8); settings of `[reading]`. Beyond one: `Unreadable`, or code 102 for a CSV file."""
+    """Every bound on what is read (docs/protocol.md §2.8). Beyond one: `Unreadable`, or code 102 for a CSV file."""
 
     mail_bytes: int = 10 * 1024 * 1024
     header_block_bytes: int = 64 * 1024  # of the mail, and of each part
