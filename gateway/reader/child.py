@@ -42,12 +42,15 @@ def main(arguments: Sequence[str], read: Read = read_mail) -> None:
     `arguments` are the parent's process id, octets of memory, seconds for one mail, and the limits as JSON.
     """
     parent, memory_bytes, deadline_s, limits = arguments
-    _hush()
+    # Ctrl-C and the supervisor's SIGTERM go to the whole group; mails under way are still to be read.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     os.closerange(_STDERR + 1, os.sysconf("SC_OPEN_MAX"))  # not every loop leaves nothing open behind an exec
     _die_with(int(parent))
     gc.collect()
     gc.freeze()
     _confine(int(memory_bytes))
+    _hush()
     try:
         _serve(read, Limits(**json.loads(limits)), int(deadline_s))
     except (BrokenPipeError, ConnectionResetError):
@@ -56,9 +59,6 @@ def main(arguments: Sequence[str], read: Read = read_mail) -> None:
 
 def _hush() -> None:
     """From here on nothing is printed: a traceback could hold the text of a mail."""
-    # Ctrl-C and the supervisor's SIGTERM go to the whole group; mails under way are still to be read.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, _STDOUT)
     os.dup2(nowhere, _STDERR)

@@ -109,14 +109,21 @@ class ReaderPool:
         seat = await self._take_seat(is_large=len(content) > LARGE_BYTES)
         try:
             return await self._read_on(seat, content, mode)
-        except _Bad as bad:
-            kept = await self._keep(name, content)
-            _TROUBLES.labels(bad.trouble.value).inc()
-            _log.error("reading_failed", cause=str(bad), kept=kept, bytes=len(content), advice=ADVICE)
-            sentence = TOO_SLOW if bad.trouble is Trouble.OVERRAN else NOT_NOW
-            raise NotRead(str(bad), sentence=sentence) from bad
+        except _Bad as error:
+            bad = error
+        except NotRead:
+            _TROUBLES.labels(Trouble.UNSTARTABLE.value).inc()
+            raise
         finally:
             self._seats.give_back(seat)
+        raise await self._give_up(name, content, bad) from bad
+
+    async def _give_up(self, name: str, content: bytes, bad: _Bad) -> NotRead:
+        """Return what the client is told; a copy is kept, and the operator knows."""
+        kept = await self._keep(name, content)
+        _TROUBLES.labels(bad.trouble.value).inc()
+        _log.error("reading_failed", cause=str(bad), kept=kept, bytes=len(content), advice=ADVICE)
+        return NotRead(str(bad), sentence=TOO_SLOW if bad.trouble is Trouble.OVERRAN else NOT_NOW)
 
     async def _take_seat(self, *, is_large: bool) -> Seat:
         seat = self._seats.take_free(is_large=is_large)
@@ -244,5 +251,4 @@ async def _dismiss(seat: Seat) -> str:
 
 
 def _unstartable() -> NotRead:
-    _TROUBLES.labels(Trouble.UNSTARTABLE.value).inc()
     return NotRead("no process can be started to read it", sentence=NOT_NOW)
