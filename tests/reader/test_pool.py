@@ -84,7 +84,7 @@ async def test_the_largest_mail_goes_there_and_a_large_answer_comes_back(open_po
     numbers = {f"num{x}": f"06010{x:05}" for x in range(1, 501)}
     texts = {f"sms{x}": f"{x}" + "é" * 1_900 for x in range(1, 501)}
     content = write_mail(write_envoi(num=None, sms=None, **numbers, **texts))
-    pool = await open_pool(max_body_bytes=MAIL_BYTES)
+    pool = await open_pool(max_body_bytes=MAIL_BYTES, deadline_s=60)
     found = await read(pool, content + b"\r\n" * 4_000_000)
     assert isinstance(found, MailRead)
     assert not isinstance(found.reading, Unreadable), found.reading
