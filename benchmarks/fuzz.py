@@ -32,6 +32,7 @@ with atheris.instrument_imports(include=["gateway"]):
     from gateway.protocol.mime import Body
     from gateway.protocol.reading import Limits, Unreadable
     from gateway.providers.isendpro_answers import assign, read_entries, verdict_of_entry
+    from gateway.reader.inline import InlineReader
     from gateway.text.gsm import is_gsm
 
 from tests.support.accounts import make_account
@@ -49,6 +50,7 @@ JUDGES = tuple(
         rules=IntakeRules(
             reports=ReportRules(hostname="gw.example.org", validity_s=3600), own_addresses=frozenset({"a@b.example"})
         ),
+        reader=InlineReader(Limits()),
     )
     for mode in Mode
 )

@@ -5,6 +5,8 @@ What the business expects is a value, not an exception (`Admitted | Rejected`, `
     GatewayError
     ├── ConfigError            config      the configuration cannot be used
     ├── Unreadable             protocol    this mail is not an envoi (docs/protocol.md §2)
+    ├── NotRead                reader      the mail could not be read here and now: its client is to come back
+    ├── ChildDied              reader      a process that reads mails is gone; never leaves the room
     ├── StoreError             store       the store cannot be trusted or reached
     │   ├── StoreUnavailable                for now: locked, full, gone
     │   └── StoreUnusable                   until somebody acts: missing, corrupt, other schema

@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 from gateway.intake import Reply
 from gateway.intake.forecast import Forecast, Prospect
 from gateway.intake.judging import Judgement, NotTaken, Taken
-from gateway.intake.order import Reading
 from gateway.policy.accounts import Account
 from gateway.policy.admission import QueuedSms, RefusedSms
 from gateway.protocol.codes import Code
 from gateway.protocol.mime import Headers
 from gateway.protocol.tolerances import Tolerated
+from gateway.reader.mail import Reading
 from gateway.store.base import Duplicate, NewSms, Retransmitted
 from gateway.text.gsm import Encoding, count_parts, is_gsm
 
@@ -220,7 +220,7 @@ def _read(reading: Reading) -> Read:
         charset=reading.body.charset,
         declared_charset=part.charset,
         transfer_encoding=part.transfer_encoding or "none declared",
-        files=tuple(sorted(reading.body.files)),
+        files=reading.body.files,
     )
 
 

@@ -9,7 +9,7 @@ from gateway.cli.exits import BAD, OK, STORE_OR_NETWORK, ConfigOption, JsonOptio
 from gateway.cli.mail_file import FileArgument, PeerOption, SenderOption, find_sender, read_mail, read_peer, receive
 from gateway.clock import SystemClock
 from gateway.config import Config, load
-from gateway.daemon.building import build_intake
+from gateway.daemon.building import build_intake, inline_reader
 from gateway.intake import Reply, Submission
 from gateway.log import register_secrets, set_up_logging
 from gateway.store import Store
@@ -63,6 +63,7 @@ async def _submit(settings: Config, submission: Submission) -> Reply:
             settings,
             store=store,
             clock=SystemClock(),
+            reader=inline_reader(settings),
             on_admitted=_nobody_to_wake,
             on_report=_nobody_to_wake,
         )

@@ -43,6 +43,12 @@ def find_doubts(document: Document) -> Iterator[Problem]:
     """Everything that works and is probably not what was meant."""
     for index, account in enumerate(document.accounts):
         yield from _doubts_about_account(f"accounts[{index}]", account)
+    longest_s = document.reading.patience_s + 2 * document.reading.deadline_s  # a mail may be read twice
+    if longest_s > document.smtp.handler_timeout_s:
+        yield Problem(
+            path="reading.deadline_s",
+            message="twice this and patience_s exceed smtp.handler_timeout_s: what is read late is given up",
+        )
     used = {name for account in document.accounts for name in account.providers}
     for index, provider in enumerate(document.providers):
         if provider.name not in used:

@@ -10,6 +10,7 @@ from gateway.log import LogFormat, LogLevel
 from gateway.mailer import ReportSettings
 from gateway.policy.accounts import Account
 from gateway.providers.registry import ProviderSettings
+from gateway.reader.settings import ReadingSettings
 from gateway.settings import Name, Settings
 from gateway.smtp.settings import SmtpSettings
 from gateway.store.settings import StoreSettings
@@ -47,6 +48,10 @@ class Document(Settings):
     """Everything that may stand in the file."""
 
     smtp: SmtpSettings = Field(description="Where mail comes in.")
+    reading: ReadingSettings = Field(
+        default=ReadingSettings(),
+        description="How much of a mail is read, and by which processes. The largest mail is a setting of [smtp].",
+    )
     store: StoreSettings = Field(default=StoreSettings(), description="Where everything is kept.")
     reports: ReportSettings = Field(description="Where Ack and Not go out.")
     http: HttpSettings = Field(default=HttpSettings(), description="Where health and metrics are asked for.")

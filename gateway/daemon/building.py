@@ -11,11 +11,21 @@ from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TEXT_PROFILES, TextProfile
 from gateway.protocol.reading import Limits, Mode
+from gateway.reader.inline import InlineReader, Reader
+from gateway.reader.pool import ReaderPool
+from gateway.reader.quarantine import Quarantine
 from gateway.store import Store
+from gateway.store.database import sqlite_path
 
 
 def build_intake(
-    config: Config, *, store: Store, clock: Clock, on_admitted: Callable[[str], None], on_report: Callable[[], None]
+    config: Config,
+    *,
+    store: Store,
+    clock: Clock,
+    reader: Reader,
+    on_admitted: Callable[[str], None],
+    on_report: Callable[[], None],
 ) -> Intake:
     """Return the stage that takes mails, with the accounts, carriers and limits of `config`."""
     return Intake(
@@ -24,6 +34,7 @@ def build_intake(
         store=store,
         clock=clock,
         rules=intake_rules(config),
+        reader=reader,
         on_admitted=on_admitted,
         on_report=on_report,
     )
@@ -32,7 +43,36 @@ def build_intake(
 def build_judge(config: Config, *, mode: Mode | None = None) -> Judge:
     """Return what decides about mails, the same as in the stage; `mode`, if given, is every account's."""
     accounts = [account.model_copy(update={"mode": mode}) if mode else account for account in config.accounts]
-    return Judge(accounts=Accounts(accounts), text_profiles=text_profiles(config), rules=intake_rules(config))
+    return Judge(
+        accounts=Accounts(accounts),
+        text_profiles=text_profiles(config),
+        rules=intake_rules(config),
+        reader=inline_reader(config),
+    )
+
+
+def inline_reader(config: Config) -> Reader:
+    """Return what reads mails in this process, as commands do."""
+    return InlineReader(reading_limits(config))
+
+
+def reader_pool(config: Config, *, clock: Clock) -> ReaderPool:
+    """Return what reads mails in processes of their own, not yet started."""
+    return ReaderPool(config.reading, reading_limits(config), clock=clock, quarantine=_quarantine(config))
+
+
+def reading_limits(config: Config) -> Limits:
+    """Return every bound on what is read."""
+    return config.reading.limits(mail_bytes=config.smtp.max_mail_bytes)
+
+
+def _quarantine(config: Config) -> Quarantine | None:
+    """Return where mails are kept that could not be read: unless said, beside the SQLite store."""
+    settings, database = config.reading, sqlite_path(config.store)
+    folder = settings.quarantine or (None if database is None else database.parent / "quarantine")
+    if folder is None:
+        return None
+    return Quarantine(folder, max_files=settings.quarantine_files, max_bytes=settings.quarantine_bytes)
 
 
 def intake_rules(config: Config) -> IntakeRules:
@@ -41,7 +81,6 @@ def intake_rules(config: Config) -> IntakeRules:
     return IntakeRules(
         reports=report_rules(config),
         own_addresses=frozenset(address.lower() for address in own),
-        limits=Limits(mail_bytes=config.smtp.max_mail_bytes),
     )
 
 

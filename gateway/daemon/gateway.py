@@ -19,7 +19,7 @@ import structlog
 from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
-from gateway.daemon.building import build_intake, own_hostname, report_rules, text_profiles
+from gateway.daemon.building import build_intake, own_hostname, reader_pool, report_rules, text_profiles
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.shortage import DiskWatch
 from gateway.dispatcher import Dispatcher
@@ -115,6 +115,7 @@ class Daemon:
     async def start(self) -> None:
         """Everything is built and bound; what an earlier process left claimed is settled. Nothing is accepted yet."""
         try:
+            await self._start_reading()
             await self._open_store()
             self._build()
             smtp = await self._listener.bind()
@@ -160,6 +161,12 @@ class Daemon:
 
     # --- building ------------------------------------------------------------------------------------------------
 
+    async def _start_reading(self) -> None:
+        """The processes that read mails come up while the rest is built."""
+        self._reader = reader_pool(self._config, clock=self._clock)
+        self._resources.push_async_callback(self._reader.close)
+        await self._reader.start()
+
     async def _open_store(self) -> None:
         database = sqlite_path(self._config.store)
         if database is not None:
@@ -194,6 +201,7 @@ class Daemon:
             config,
             store=self._store,
             clock=clock,
+            reader=self._reader,
             on_admitted=self._dispatcher.notice,
             on_report=mailer_bell.ring,
         )
@@ -257,7 +265,7 @@ class Daemon:
         await self._dispatcher.reconfigure(accounts, carriers)
 
     def _sections_that_wait(self, config: Config) -> list[str]:
-        fixed = ("store", "reports", "http", "smtp", "dispatcher", "janitor")
+        fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor")
         return [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
 
     # --- stages --------------------------------------------------------------------------------------------------

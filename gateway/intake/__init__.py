@@ -28,6 +28,7 @@ from gateway.lifecycle import MailId, SmsState
 from gateway.metrics import REGISTRY
 from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TextProfile
+from gateway.reader.inline import Reader
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import CreditAlert, Duplicate, Order, Retransmitted, Stored
 
@@ -53,6 +54,7 @@ class Intake:
         store: Store,
         clock: Clock,
         rules: IntakeRules,
+        reader: Reader,
         on_admitted: Callable[[str], None],
         on_report: Callable[[], None],
     ) -> None:
@@ -61,16 +63,17 @@ class Intake:
         `text_profiles` by name of provider; `on_admitted` tells the dispatcher for which account there are SMS,
         `on_report` rings the mailer.
         """
-        self._judge = Judge(accounts=accounts, text_profiles=text_profiles, rules=rules)
+        self._judge = Judge(accounts=accounts, text_profiles=text_profiles, rules=rules, reader=reader)
         self._store = store
         self._clock = clock
         self._rules = rules
+        self._reader = reader
         self._on_admitted = on_admitted
         self._on_report = on_report
 
     def reconfigure(self, accounts: Accounts, text_profiles: Mapping[str, TextProfile]) -> None:
         """The next mails are judged by these; those being read, by what they began with."""
-        self._judge = Judge(accounts=accounts, text_profiles=text_profiles, rules=self._rules)
+        self._judge = Judge(accounts=accounts, text_profiles=text_profiles, rules=self._rules, reader=self._reader)
 
     async def submit(self, submission: Submission) -> Reply:
         """The mail is stored with all it causes, or refused; return what the client is told."""

@@ -4,12 +4,12 @@
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, unique
-from typing import TypeVar, assert_never
+from typing import assert_never
 
-from gateway.intake.order import Arrival, Destination, IntakeRules, Pen, Reading, Written, write_order, write_wrong_not
+from gateway.intake.order import Arrival, Destination, IntakeRules, Pen, Written, write_order, write_wrong_not
 from gateway.intake.submission import Reply, Submission
 from gateway.policy.accounts import Account, Accounts
 from gateway.policy.sender import (
@@ -27,18 +27,17 @@ from gateway.policy.sender import (
 )
 from gateway.policy.texts import TextProfile, narrowest_profile
 from gateway.protocol.codes import Code
-from gateway.protocol.envoi import Mode, Unreadable, read_envoi
-from gateway.protocol.mime import Headers, body_digest, read_body, read_headers
+from gateway.protocol.envoi import Mode, Unreadable
+from gateway.protocol.mime import Headers
+from gateway.reader.inline import NotRead, Reader
+from gateway.reader.mail import MailRead, Reading
 from gateway.store.base import NewReport, Refusal
 
-T = TypeVar("T")
-
-_INLINE_BYTES = 65_536
 _INLINE_RECIPIENTS = 50
-"""Up to these, reading and deciding take about a millisecond; above, they go to a thread."""
+"""Up to so many, deciding takes less than a millisecond; above, it goes to a thread."""
 
 STRANGER = Reply(code=550, enhanced="5.7.1", text="You may not send SMS through this gateway")
-TOO_SLOW = Reply(code=451, enhanced="4.3.0", text="Reading the mail takes too long at the moment, try again later")
+TOO_SLOW = "Deciding about the mail takes too long at the moment, try again later"
 
 
 @unique
@@ -97,66 +96,83 @@ def reply_taken(mail_id: str) -> Reply:
 class Judge:
     """Judges mails, any number at the same time, by one configuration: never changes, a reload makes a new one."""
 
-    def __init__(self, *, accounts: Accounts, text_profiles: Mapping[str, TextProfile], rules: IntakeRules) -> None:
+    def __init__(
+        self, *, accounts: Accounts, text_profiles: Mapping[str, TextProfile], rules: IntakeRules, reader: Reader
+    ) -> None:
         """Be ready to judge. `text_profiles` are by name of provider."""
         self._accounts = accounts
         self._text_profiles = text_profiles
         self._rules = rules
+        self._reader = reader
+        self._modes = frozenset(account.mode for account in accounts)
 
     async def judge(self, arrival: Arrival) -> Judgement:
         """Return what is to become of the mail."""
         try:
             return await self._judge(arrival)
-        except _ReadingTooSlow:
-            cause = "not read within its deadline"
-            return NotTaken(ground=Ground.DEFERRED, reply=TOO_SLOW, cause=cause, refusal=None)
+        except NotRead as error:
+            reply = Reply(code=451, enhanced="4.3.0", text=error.sentence)
+            return NotTaken(ground=Ground.DEFERRED, reply=reply, cause=str(error), refusal=None)
 
     async def _judge(self, arrival: Arrival) -> Judgement:
-        submission = arrival.submission
-        greeting = self._greet(arrival)
-        if isinstance(greeting, NotTaken):
-            return greeting
-        headers, greeted = greeting
+        client = _client_of(arrival.submission)
+        if not is_proven(client, self._accounts):  # a stranger costs no parsing and leaves nothing
+            return NotTaken(ground=Ground.STRANGER, reply=STRANGER, cause=NOT_PROVEN.cause, refusal=None)
+        mode = _first_mode(self._modes, arrival.submission.mode)  # right, it is read only once
+        read = await self._read(arrival, mode)
+        if isinstance(read, Unreadable):
+            return _refuse_unreadable(arrival, None, read, account=None)
+        greeted = self._greet(arrival, client, read.headers)
+        if isinstance(greeted, NotTaken):
+            return greeted
         try:
-            reading = await self._read(submission, _first_mode(greeted, submission.mode))
-            verdict = check_key(greeted, reading.envoi.keyid, self._accounts)
-            if isinstance(verdict, Allowed):
-                mode = verdict.account.mode or submission.mode
-                if mode is not reading.mode:  # accounts that share a domain, read differently
-                    reading = await self._read(submission, mode)
+            reading, verdict = await self._check(arrival, greeted, read, mode)
         except Unreadable as error:
-            return _refuse_unreadable(arrival, headers, error, account=choose_owner(greeted))
+            return _refuse_unreadable(arrival, read.headers, error, account=choose_owner(greeted))
         if isinstance(verdict, ProvenButWrong):
-            return self._refuse_wrong(arrival, headers, reading, verdict)
-        pen = Pen(arrival=arrival, headers=headers, account=verdict.account, rules=self._rules)
-        written = await self._offload(
-            lambda: write_order(pen, reading, verdict, self._profile_of(verdict.account)),
-            is_large=len(reading.envoi.recipients) > _INLINE_RECIPIENTS,
-        )
-        return Taken(headers=headers, reading=reading, allowed=verdict, written=written)
+            return self._refuse_wrong(arrival, read.headers, reading, verdict)
+        pen = Pen(arrival=arrival, headers=read.headers, account=verdict.account, rules=self._rules)
+        written = await self._write(pen, reading, verdict)
+        return Taken(headers=read.headers, reading=reading, allowed=verdict, written=written)
+
+    async def _check(
+        self, arrival: Arrival, greeted: Greeted, read: MailRead, mode: Mode
+    ) -> tuple[Reading, Allowed | ProvenButWrong]:
+        """Return the reading in its account's mode, and whose mail it is. `read` was read in `mode`."""
+        listener_mode = arrival.submission.mode
+        first = _first_mode((owner.mode for owner in greeted.owners), listener_mode)
+        reading = _raise_or_return(read if first is mode else await self._read(arrival, first))
+        verdict = check_key(greeted, reading.envoi.keyid, self._accounts)
+        if isinstance(verdict, Allowed):
+            right = verdict.account.mode or listener_mode
+            if right is not reading.mode:  # accounts that share a domain, read differently
+                reading = _raise_or_return(await self._read(arrival, right))
+        return reading, verdict
+
+    async def _read(self, arrival: Arrival, mode: Mode) -> MailRead | Unreadable:
+        return await self._reader.read(arrival.submission.content, mode, name=arrival.mail_id)
+
+    async def _write(self, pen: Pen, reading: Reading, verdict: Allowed) -> Written:
+        """Return what the mail causes; for many recipients worked out in a thread, waited for until the deadline."""
+        profile = self._profile_of(verdict.account)
+        if len(reading.envoi.recipients) <= _INLINE_RECIPIENTS:
+            return write_order(pen, reading, verdict, profile)
+        try:
+            async with asyncio.timeout(self._rules.deciding_deadline_s):
+                return await asyncio.to_thread(write_order, pen, reading, verdict, profile)
+        except TimeoutError as error:
+            raise NotRead("not decided about within its deadline", sentence=TOO_SLOW) from error
 
     def _profile_of(self, account: Account) -> TextProfile:
         names = (name for name in account.providers if name in self._text_profiles)
         return narrowest_profile(self._text_profiles[name] for name in names)
 
-    def _greet(self, arrival: Arrival) -> tuple[Headers, Greeted] | NotTaken:
+    def _greet(self, arrival: Arrival, client: Client, headers: Headers) -> Greeted | NotTaken:
         """Return who is there, or the refusal that ends it; the body has not been looked at (docs/protocol.md §1.3)."""
-        submission = arrival.submission
-        client = Client(
-            peer=submission.peer,
-            networks=submission.networks,
-            authenticated_account=submission.authenticated_account,
-        )
-        if not is_proven(client, self._accounts):  # a stranger costs no parsing and leaves nothing
-            return NotTaken(ground=Ground.STRANGER, reply=STRANGER, cause=NOT_PROVEN.cause, refusal=None)
-        try:
-            headers = read_headers(submission.content, self._rules.limits)
-        except Unreadable as error:
-            return _refuse_unreadable(arrival, None, error, account=None)
-        greeted = greet_sender(client, headers, submission.envelope_from, self._accounts)
+        greeted = greet_sender(client, headers, arrival.submission.envelope_from, self._accounts)
         match greeted:
             case Greeted():
-                return headers, greeted
+                return greeted
             case Stranger():  # one of ours with a mail that is from nobody here: told the same, but remembered
                 return _refuse(arrival, headers, STRANGER, cause=greeted.cause, ground=Ground.STRANGER)
             case NotAnOrder():
@@ -164,24 +180,6 @@ class Judge:
                 return _refuse(arrival, headers, reply, cause=greeted.cause, ground=Ground.NOT_AN_ORDER)
             case _:
                 assert_never(greeted)
-
-    async def _read(self, submission: Submission, mode: Mode) -> Reading:
-        def read() -> Reading:
-            body = read_body(submission.content, self._rules.limits, mode)
-            envoi = read_envoi(body, mode=mode, limits=self._rules.limits)
-            return Reading(body=body, envoi=envoi, mode=mode, digest=body_digest(submission.content))
-
-        return await self._offload(read, is_large=len(submission.content) > _INLINE_BYTES)
-
-    async def _offload(self, work: Callable[[], T], *, is_large: bool) -> T:
-        """Return what `work` returns; large work runs in a thread, where it is waited for until the deadline."""
-        if not is_large:
-            return work()
-        try:
-            async with asyncio.timeout(self._rules.reading_deadline_s):
-                return await asyncio.to_thread(work)
-        except TimeoutError as error:
-            raise _ReadingTooSlow from error
 
     def _refuse_wrong(self, arrival: Arrival, headers: Headers, reading: Reading, wrong: ProvenButWrong) -> NotTaken:
         """Refuse a known client, with the Not that says why (docs/protocol.md §1.3)."""
@@ -235,11 +233,22 @@ def _refuse(
     return NotTaken(ground=ground, reply=reply, cause=cause, refusal=refusal, headers=headers, account=account)
 
 
-class _ReadingTooSlow(Exception):
-    """Reading or deciding went on beyond its deadline."""
+def _client_of(submission: Submission) -> Client:
+    return Client(
+        peer=submission.peer,
+        networks=submission.networks,
+        authenticated_account=submission.authenticated_account,
+    )
 
 
-def _first_mode(greeted: Greeted, listener_mode: Mode) -> Mode:
-    """Return how to read a mail whose account is not known yet: leniently if any owner of the domain would."""
-    modes = {owner.mode or listener_mode for owner in greeted.owners}
-    return Mode.LENIENT if Mode.LENIENT in modes else Mode.STRICT
+def _raise_or_return(read: MailRead | Unreadable) -> Reading:
+    """Return the reading. Raises `Unreadable` when there is none."""
+    found = read if isinstance(read, Unreadable) else read.reading
+    if isinstance(found, Unreadable):
+        raise found
+    return found
+
+
+def _first_mode(modes: Iterable[Mode | None], listener_mode: Mode) -> Mode:
+    """Return how to read a mail that may be any of these accounts': leniently if any of them would."""
+    return Mode.LENIENT if Mode.LENIENT in {mode or listener_mode for mode in modes} else Mode.STRICT

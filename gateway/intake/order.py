@@ -1,6 +1,6 @@
 """What a mail causes, as rows: the order with its SMS and reports, or the report of a refusal. Stores nothing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from gateway.ids import new_id
@@ -15,11 +15,10 @@ from gateway.policy.sender import Allowed, ProvenButWrong
 from gateway.policy.texts import TextProfile
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.envoi import Envoi, Mode
-from gateway.protocol.mime import Body, Headers
-from gateway.protocol.reading import Limits
+from gateway.protocol.mime import Headers
 from gateway.protocol.report import Ack, Not, ReportKind, SmsAnswer
 from gateway.protocol.report_xml import render_ack, render_not
-from gateway.protocol.tolerances import Tolerated
+from gateway.reader.mail import Reading
 from gateway.store.base import NewEnvoi, NewMail, NewReport, NewSms, Order
 
 
@@ -29,8 +28,7 @@ class IntakeRules:
 
     reports: ReportRules
     own_addresses: frozenset[str]  # of the gateway, in lower case: no report ever goes there
-    limits: Limits = field(default_factory=Limits)
-    reading_deadline_s: float = 20.0
+    deciding_deadline_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +38,6 @@ class Arrival:
     submission: Submission
     mail_id: MailId
     at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """A mail that has been read."""
-
-    body: Body
-    envoi: Envoi
-    mode: Mode
-    digest: bytes  # of what follows the headers
-
-    @property
-    def tolerated(self) -> tuple[Tolerated, ...]:
-        """Everything that was put up with."""
-        return self.body.notes + self.envoi.notes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ class Limits:
 
     mail_bytes: int = 10 * 1024 * 1024
     header_block_bytes: int = 64 * 1024  # of the mail, and of each part
-    header_lines: int = 200
+    header_lines: int = 1_000
     header_bytes: int = 8 * 1024  # one header, with its continuation lines
     parts: int = 20
     depth: int = 5

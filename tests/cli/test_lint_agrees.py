@@ -16,7 +16,7 @@ from gateway.cli.findings import PLACEHOLDER_ID, Findings
 from gateway.cli.lint import examine
 from gateway.cli.mail_file import receive
 from gateway.config import Config, load
-from gateway.daemon.building import build_intake, report_rules
+from gateway.daemon.building import build_intake, inline_reader, report_rules
 from gateway.intake import Reply, Submission
 from gateway.lifecycle import Accepted
 from gateway.outcomes import Attempt, Outcomes
@@ -70,7 +70,12 @@ class Gateway:
     async def take(self, submission: Submission) -> Done:
         """Submit the mail, play the carrier, and return what came of it."""
         intake = build_intake(
-            self.settings, store=self.store, clock=self.clock, on_admitted=lambda _: None, on_report=lambda: None
+            self.settings,
+            store=self.store,
+            clock=self.clock,
+            reader=inline_reader(self.settings),
+            on_admitted=lambda _: None,
+            on_report=lambda: None,
         )
         sms_before, reports_before = await rows(self.store, tables.sms), await rows(self.store, tables.report)
         reply = await intake.submit(submission)

@@ -24,6 +24,13 @@ from tests.config.conftest import GOOD, KEYID, OTHER_KEYID, Find, Load
         ("[reports]", "[reports]\nconnections = 99", "reports.connections: must be at most 50"),
         ("[smtp]", "[smtp]\nlisten = 25", "smtp.listen: must be a list"),
         ("[smtp]", "[smtp]\nmax_mail_bytes = 999999999", "smtp.max_mail_bytes: must be at most 104_857_600"),
+        ("[smtp]", "[reading]\nmax_part = 9\n[smtp]", 'reading.max_part: unknown key; did you mean "max_parts"?'),
+        ("[smtp]", "[reading]\nworkers = 0\n[smtp]", "reading.workers: must be at least 1"),
+        (
+            "[smtp]",
+            "[reading]\nmax_total_text_chars = 10_000\nmax_text_chars = 20_000\n[smtp]",
+            "reading: max_total_text_chars must be at least max_text_chars",
+        ),
         ("[smtp]", '[log]\nlevel = "loud"\n[smtp]', 'log.level: must be one of "debug", "info", "warning" or "error"'),
         ("[smtp]", "[account]\n[smtp]", 'account: unknown section; did you mean "accounts"?'),
         ('kind = "sandbox"', 'kind = "sandbox"\nsandbox = "x"', "providers[0].sandbox: must be true or false"),

@@ -34,6 +34,14 @@ def test_an_account_without_a_method_that_works_gives_one(load_text: Load) -> No
     assert found == ['accounts[0].auth: names nothing this version can do but "network": nobody can send']
 
 
+def test_reading_that_takes_longer_than_a_session_waits_gives_one(load_text: Load) -> None:
+    found = warnings_of(load_text, GOOD + "[reading]\ndeadline_s = 26\n")
+
+    assert found == [
+        "reading.deadline_s: twice this and patience_s exceed smtp.handler_timeout_s: what is read late is given up"
+    ]
+
+
 def test_a_user_gives_one(load_text: Load) -> None:
     text = GOOD + '[[users]]\nname = "glpi"\npassword_hash = "$argon2id$x"\naccount = "masociete"\nroles = ["view"]\n'
 

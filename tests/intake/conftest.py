@@ -15,6 +15,8 @@ from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TEXT_PROFILES
 from gateway.protocol.envoi import Mode
+from gateway.protocol.reading import Limits
+from gateway.reader.inline import InlineReader, Reader
 from gateway.store import Store, StoreSettings, migrate
 from tests.support.accounts import make_account
 from tests.support.clock import ManualClock
@@ -31,6 +33,7 @@ ACCOUNTS = Accounts(
 RULES = IntakeRules(
     reports=ReportRules(hostname="gw.example.org", validity_s=3600), own_addresses=frozenset({"sendsms@masociete.com"})
 )
+READER = InlineReader(Limits())
 FIRST_ID = "<1@client.masociete.com>"
 ARRIVAL = Submission(
     content=b"",
@@ -90,7 +93,12 @@ class Desk:
     rings: list[str] = field(default_factory=list)
 
     def intake(
-        self, *, accounts: Accounts = ACCOUNTS, rules: IntakeRules = RULES, store: Store | None = None
+        self,
+        *,
+        accounts: Accounts = ACCOUNTS,
+        rules: IntakeRules = RULES,
+        store: Store | None = None,
+        reader: Reader = READER,
     ) -> Intake:
         """Return the stage on this desk's store, or on another."""
         return Intake(
@@ -99,6 +107,7 @@ class Desk:
             store=store or self.store,
             clock=self.clock,
             rules=rules,
+            reader=reader,
             on_admitted=lambda account: self.rings.append(f"dispatcher {account}"),
             on_report=lambda: self.rings.append("mailer"),
         )

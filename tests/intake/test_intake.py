@@ -13,6 +13,8 @@ from gateway.intake import Intake, Reply
 from gateway.metrics import REGISTRY
 from gateway.policy.accounts import Accounts
 from gateway.protocol.envoi import Mode
+from gateway.protocol.reading import Limits
+from gateway.reader.inline import InlineReader
 from gateway.store import Store, StoreUnavailable, StoreUnusable
 from gateway.store.base import AdmitOutcome, Order, Refusal
 from tests.intake.conftest import RULES, Desk, write_envoi, write_mail
@@ -432,8 +434,9 @@ async def test_strict_account_takes_digits_only_as_id(desk: Desk) -> None:
     assert desk.reports() == [("ack", "a@strict.fr", ACK_2)]
 
 
-async def test_reading_in_a_thread_has_a_deadline_and_small_mails_need_none(desk: Desk) -> None:
-    impatient = desk.intake(rules=replace(RULES, reading_deadline_s=1e-9))
+async def test_what_is_done_in_a_thread_has_a_deadline_and_small_mails_need_none(desk: Desk) -> None:
+    rules, reader = replace(RULES, deciding_deadline_s=1e-9), InlineReader(Limits(), deadline_s=1e-9)
+    impatient = desk.intake(rules=rules, reader=reader)
     many = {f"num{position}": "0601020304" for position in range(1, 52)}
     small = await desk.submit(write_mail(write_envoi()), intake=impatient)
     long = await desk.submit(write_mail(write_envoi() + "\n" + "x\n" * 40_000), intake=impatient)
@@ -441,6 +444,7 @@ async def test_reading_in_a_thread_has_a_deadline_and_small_mails_need_none(desk
 
     assert [reply.code for reply in (small, long, wide)] == [250, 451, 451]
     assert str(long) == "451 4.3.0 Reading the mail takes too long at the moment, try again later"
+    assert str(wide) == "451 4.3.0 Deciding about the mail takes too long at the moment, try again later"
     assert desk.rows("SELECT count(*) FROM mail") == [(1,)]
 
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.intake import IntakeRules
 from gateway.intake.forecast import Forecast, make_forecast
 from gateway.intake.judging import Ground, Judge, Judgement, NotTaken, Taken
 from gateway.intake.order import Arrival
@@ -14,9 +13,11 @@ from gateway.policy.accounts import AuthMethod
 from gateway.policy.texts import TEXT_PROFILES
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.envoi import Mode
+from gateway.protocol.reading import Limits
 from gateway.protocol.report import ReportKind
+from gateway.reader.inline import InlineReader, Reader
 from gateway.store.base import AdmitOutcome, Duplicate, Foreseen, Retransmitted, Stored
-from tests.intake.conftest import ACCOUNTS, ARRIVAL, RULES, write_envoi, write_mail
+from tests.intake.conftest import ACCOUNTS, ARRIVAL, READER, RULES, write_envoi, write_mail
 from tests.support.clock import START
 
 STORED = Stored(mail_id=MailId("M1"), ack_code=AckCode.A0_PROCESSED)
@@ -24,9 +25,11 @@ DUPLICATE = Duplicate(mail_id=MailId("M1"), first_envoi_id=EnvoiId("E0"))
 RETRANSMITTED = Retransmitted(first_mail_id=MailId("M0"))
 
 
-async def judge(content: bytes, *, rules: IntakeRules = RULES, peer: str = "127.0.0.1", sender: str = "") -> Judgement:
-    submission = replace(ARRIVAL, content=content, peer=peer, envelope_from=sender or ARRIVAL.envelope_from)
-    judging = Judge(accounts=ACCOUNTS, text_profiles={"carrier": TEXT_PROFILES["isendpro"]}, rules=rules)
+async def judge(
+    content: bytes, *, reader: Reader = READER, peer: str = "127.0.0.1", sender: str = "", mode: Mode = Mode.LENIENT
+) -> Judgement:
+    submission = replace(ARRIVAL, content=content, peer=peer, envelope_from=sender or ARRIVAL.envelope_from, mode=mode)
+    judging = Judge(accounts=ACCOUNTS, text_profiles={"carrier": TEXT_PROFILES["isendpro"]}, rules=RULES, reader=reader)
     return await judging.judge(Arrival(submission=submission, mail_id=MailId("M1"), at=START))
 
 
@@ -96,7 +99,7 @@ async def test_what_is_not_taken_says_why_and_how_far_it_came(
 
 async def test_reading_too_slow_is_come_back_and_remembered_nowhere() -> None:
     long = write_mail(write_envoi() + "\n" + "x\n" * 40_000)
-    judgement = await judge(long, rules=replace(RULES, reading_deadline_s=1e-9))
+    judgement = await judge(long, reader=InlineReader(Limits(), deadline_s=1e-9))
     assert isinstance(judgement, NotTaken)
 
     assert (judgement.ground, judgement.reply.code, judgement.refusal) == (Ground.DEFERRED, 451, None)
