@@ -20,6 +20,7 @@ from types import MappingProxyType
 import structlog
 import uvloop
 
+from gateway import pauses
 from gateway.config import Config, ConfigError, load
 from gateway.daemon.gateway import Daemon
 from gateway.daemon.systemd import Notifier
@@ -43,6 +44,8 @@ def run(path: Path, overrides: Mapping[str, str] = _NOTHING) -> int:
     """
     config = load(path, overrides)
     _set_up(config)
+    if pauses.armed is not None:
+        _log.error("pause_armed", point=pauses.armed, advice=f"unset {pauses.VARIABLE} and start again: it will freeze")
     process = _Process(config, overrides)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(process.run())

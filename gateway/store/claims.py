@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, SmsEvent, SmsId, SmsState
+from gateway.pauses import PausePoint, pause_at
 from gateway.store import tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
@@ -106,6 +107,7 @@ async def claim_batch(connection: AsyncConnection, claim: Claim) -> tuple[Claime
             for row in rows
         ],
     )
+    pause_at(PausePoint.SMS_CLAIMING)
     return tuple(_claimed(row, claim) for row in rows)
 
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import REPORT_MOVES, ReportEvent, ReportId, ReportState
+from gateway.pauses import PausePoint, pause_at
 from gateway.store import tables
 from gateway.store.base import ClaimedReport, ReportSettlement
 from gateway.store.errors import StoreError
@@ -53,6 +54,7 @@ async def claim(
     )
     if moved.rowcount != len(rows):
         raise StoreError("a locked report was moved by somebody else")
+    pause_at(PausePoint.REPORT_CLAIMING)
     return tuple(_claimed(row) for row in rows)
 
 
@@ -90,6 +92,7 @@ async def settle(
                 reason=one.reason,
             )
         )
+    pause_at(PausePoint.REPORT_RECORDING)
     return tuple(one.report_id for one in moving)
 
 
@@ -116,4 +119,7 @@ async def recover(connection: AsyncConnection, now: datetime, as_of: datetime) -
         )
         .returning(_report.id)
     )
-    return tuple(ReportId(name) for name in sorted(found.scalars()))
+    recovered = tuple(ReportId(name) for name in sorted(found.scalars()))
+    if recovered:
+        pause_at(PausePoint.REPORT_RECOVERING)
+    return recovered

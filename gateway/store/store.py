@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import ReportId
-from gateway.store import admission, claims, credit, reports, settling, watch
+from gateway.pauses import PausePoint, pause_at
+from gateway.store import admission, claims, credit, reports, settling, tally, watch
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
@@ -25,6 +26,7 @@ from gateway.store.base import (
     ReportSettlement,
     Settled,
     Settlement,
+    Tally,
 )
 from gateway.store.database import Database, Transaction, connect
 from gateway.store.errors import translated
@@ -100,7 +102,9 @@ class Store:
     async def _admit_all(self, gather: Callable[[], Sequence[Order]]) -> Sequence[Result]:
         with translated():
             async with self._database.write() as connection:
-                return await admission.store_orders(connection, gather())
+                results = await admission.store_orders(connection, gather())
+                pause_at(PausePoint.MAIL_STORING)
+                return results
 
     async def refuse(self, refusal: Refusal) -> None:
         """The refusal and its reports are on disk (docs/protocol.md §1.3)."""
@@ -207,6 +211,11 @@ class Store:
         """How much there is in each state that is not final, and since when."""
         async with self._step(self._database.read) as connection:
             return await watch.backlog(connection)
+
+    async def tally(self) -> Tally:
+        """How much there is in each state, the final ones too; reads every row."""
+        async with self._step(self._database.read) as connection:
+            return await tally.count(connection)
 
     @asynccontextmanager
     async def _step(self, begin: Callable[[], Transaction]) -> AsyncIterator[AsyncConnection]:
