@@ -95,7 +95,7 @@ async def make_template(folder: Path) -> Path:
 class House:
     """One gateway's surroundings; the gateway itself comes and goes (`start`)."""
 
-    def __init__(self, folder: Path, template: Path, clock: Clock) -> None:
+    def __init__(self, folder: Path, template: Path, clock: Clock, *, quiet_s: float) -> None:
         folder.mkdir()
         shutil.copyfile(template, folder / _STORE)
         self.ledger = Ledger()
@@ -104,6 +104,7 @@ class House:
         self.config = folder / "gateway.toml"
         self._store = StoreSettings(url=f"sqlite:///{folder / _STORE}")
         self._clock = clock
+        self._quiet_s = quiet_s
 
     @property
     def log(self) -> str:
@@ -123,7 +124,7 @@ class House:
 
     async def quieten(self, orders: list[Order]) -> list[Fault]:
         """Every order has its reports and every row its end; else say what is missing. A gateway must be running."""
-        deadline = self._clock.monotonic() + QUIET_S
+        deadline = self._clock.monotonic() + self._quiet_s
         left: dict[str, int] | None = None
         while self._clock.monotonic() < deadline:
             self.book()
@@ -135,7 +136,7 @@ class House:
         if left is None:
             left = _count_left(await self.tally())
         rows = ", ".join(f"{number} {name}" for name, number in left.items()) or "none"
-        return [Fault(harm=Harm.LOST, text=f"not at an end after {QUIET_S:.0f} s; rows on their way: {rows}")]
+        return [Fault(harm=Harm.LOST, text=f"not at an end after {self._quiet_s:.0f} s; rows on their way: {rows}")]
 
     async def tally(self) -> Tally:
         """Count the rows; the gateway is not disturbed."""
@@ -171,9 +172,9 @@ def find_miscounts(orders: list[Order], tally: Tally) -> list[Fault]:
 
 
 @asynccontextmanager
-async def house(folder: Path, template: Path, clock: Clock) -> AsyncIterator[House]:
+async def house(folder: Path, template: Path, clock: Clock, *, quiet_s: float = QUIET_S) -> AsyncIterator[House]:
     """A house with an empty store stands in this folder until the block ends."""
-    here = House(folder, template, clock)
+    here = House(folder, template, clock, quiet_s=quiet_s)
     async with here.mailbox, here.sandbox:
         host, port = here.mailbox.address
         text = _CONFIG.substitute(

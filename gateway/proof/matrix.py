@@ -9,7 +9,7 @@ from typing import assert_never
 
 from gateway.clock import Clock
 from gateway.proof.client import Moment, submit
-from gateway.proof.house import House, find_miscounts, house, make_template
+from gateway.proof.house import QUIET_S, House, find_miscounts, house, make_template
 from gateway.proof.ledger import SENT, UNKNOWN, Fault, Harm, Seen, find_faults
 from gateway.proof.orders import Customer, Order, write_order
 from gateway.proof.process import START_S, GatewayProcess, ProofBroken
@@ -43,9 +43,10 @@ class MatrixRow:
 class Matrix:
     """Plays the steps, several at a time."""
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
+    def __init__(self, folder: Path, clock: Clock, *, quiet_s: float = QUIET_S) -> None:
         self._folder = folder
         self._clock = clock
+        self._quiet_s = quiet_s
 
     async def play(self, steps: Iterable[Step], tell: Callable[[], None]) -> Sequence[MatrixRow]:
         """Return a row for each step and subject, in order; `tell` is called when one is done."""
@@ -68,7 +69,8 @@ class Matrix:
         customer = Customer.RESEND if subject is Subject.RESEND else Customer.HOLD
         order = write_order(1, customer, numbers=_NUMBERS, wants_ack=subject is not Subject.NOT)
         seen, tally = None, None
-        async with house(self._folder / f"{step.value}-{subject.value}", template, self._clock) as here:
+        folder = self._folder / f"{step.value}-{subject.value}"
+        async with house(folder, template, self._clock, quiet_s=self._quiet_s) as here:
             try:
                 faults = await _Cell(here, order).play(plan)
             except (ProofBroken, TimeoutError) as error:
