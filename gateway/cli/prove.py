@@ -4,12 +4,13 @@ import asyncio
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -21,6 +22,7 @@ from gateway.clock import SystemClock
 from gateway.proof import PLANS, Ending, Matrix, MatrixRow, Proof, Rounds, RoundsRun, Step, to_json
 from gateway.proof.ledger import Harm
 from gateway.proof.results import describe_counts, describe_states
+from gateway.store import StoreSettings
 
 _FILE_COLUMNS = 240
 """How wide the table is where nobody's terminal says so."""
@@ -50,6 +52,10 @@ def crash(
         Ending, typer.Option("--signal", help="How these end: kill (SIGKILL), term (SIGTERM), double (twice SIGTERM).")
     ] = Ending.KILL,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Repeats the moments of another run.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Play the rounds on this empty PostgreSQL database; needs --no-steps."),
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Leave configurations, stores and logs here; must be empty.")
     ] = None,
@@ -63,13 +69,19 @@ def crash(
     steps: Sequence[Step] = (step or list(Step)) if has_steps else ()
     if not steps and not rounds:
         raise typer.BadParameter("nothing is left to prove", param_hint="--no-steps")
+    if store is not None and steps:
+        raise typer.BadParameter("steps are played on SQLite: add --no-steps", param_hint="--store")
+    database = None if store is None else _read_store(store)
     chosen = random.randrange(1_000_000) if seed is None else seed  # noqa: S311 no secret
+    clock = SystemClock()
     with _work_in(folder) as here:
-        proof = _show_progress(here, steps, rounds, ending, chosen)
+        proof = _show_progress(
+            steps, rounds, Matrix(here, clock), Rounds(here, clock, ending=ending, seed=chosen, database=database)
+        )
     if as_json:
         print(to_json(proof))
     else:
-        _print(proof)
+        print_proof(proof)
     raise typer.Exit(OK if proof.is_right else BAD)
 
 
@@ -85,7 +97,17 @@ def _work_in(folder: Path | None) -> Iterator[Path]:
     yield folder.resolve()
 
 
-def _show_progress(folder: Path, steps: Sequence[Step], rounds: int, ending: Ending, seed: int) -> Proof:
+def _read_store(url: str) -> StoreSettings:
+    try:
+        settings = StoreSettings(url=url)
+    except ValidationError as error:
+        raise typer.BadParameter(f"{url} is not the address of a database", param_hint="--store") from error
+    if not url.startswith("postgresql:"):
+        raise typer.BadParameter("is for PostgreSQL: an SQLite file is made for each proof", param_hint="--store")
+    return settings
+
+
+def _show_progress(steps: Sequence[Step], rounds: int, matrix: Matrix, random_part: Rounds) -> Proof:
     """Play, with a bar on stderr where it is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
@@ -93,38 +115,21 @@ def _show_progress(folder: Path, steps: Sequence[Step], rounds: int, ending: End
         cells = sum(len(PLANS[step].subjects) for step in steps)
         matrix_bar = progress.add_task("Steps", total=cells, visible=bool(steps))
         rounds_bar = progress.add_task("Rounds", total=rounds, visible=bool(rounds))
-        return asyncio.run(
-            _play(
-                folder,
-                steps,
-                rounds,
-                Rounds(folder, SystemClock(), ending=ending, seed=seed),
-                tell_step=lambda: progress.advance(matrix_bar),
-                tell_round=lambda: progress.advance(rounds_bar),
-            )
-        )
 
+        async def play() -> Proof:
+            began = SystemClock().monotonic()
+            rows = await matrix.play(steps, lambda: progress.advance(matrix_bar)) if steps else ()
+            run = await random_part.play(rounds, lambda: progress.advance(rounds_bar)) if rounds else None
+            return Proof(rows=rows, rounds=run, duration_s=SystemClock().monotonic() - began)
 
-async def _play(
-    folder: Path,
-    steps: Sequence[Step],
-    rounds: int,
-    random_part: Rounds,
-    *,
-    tell_step: Callable[[], None],
-    tell_round: Callable[[], None],
-) -> Proof:
-    clock = SystemClock()
-    began = clock.monotonic()
-    rows = await Matrix(folder, clock).play(steps, tell_step) if steps else ()
-    run = await random_part.play(rounds, tell_round) if rounds else None
-    return Proof(rows=rows, rounds=run, duration_s=clock.monotonic() - began)
+        return asyncio.run(play())
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
 
 
-def _print(proof: Proof) -> None:
+def print_proof(proof: Proof) -> None:
+    """Print the matrix, the rounds, and what it all comes to."""
     width = None if sys.stdout.isatty() else _FILE_COLUMNS
     console = Console(highlight=False, markup=False, emoji=False, width=width)
     if proof.rows:

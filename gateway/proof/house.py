@@ -11,24 +11,26 @@ from gateway.clock import Clock
 from gateway.pauses import PausePoint
 from gateway.proof.ledger import Fault, Harm, Ledger
 from gateway.proof.orders import RECIPIENT, Customer, Order
-from gateway.proof.process import GatewayProcess
+from gateway.proof.process import GatewayProcess, ProofBroken
 from gateway.sandbox import Sandbox
 from gateway.smtp.mailbox import Mailbox, Step
 from gateway.store import Store, StoreSettings, migrate
 from gateway.store.base import Tally
 
 QUIET_S = 60.0
-"""Within this time after the last start everything has its end."""
+LEASES_S = 120.0
+"""Within this time after the last start everything has its end; on PostgreSQL so much later, for another node might be
+at work on what a dead one has claimed."""
 
 _LOOK_AGAIN_S = 0.05
-_STORE = "gateway.db"
 _ENDED: Mapping[str, frozenset[str]] = {
     "sms": frozenset({"accepted", "delivered", "undelivered", "refused", "expired", "cancelled"}),
     "reports": frozenset({"sent"}),
 }
 """The states in which nothing more happens by itself, and in which nothing was lost."""
 
-# The window is short, so that the fate of an SMS nobody learns of is told while one looks on
+# The window is short, so that the fate of an SMS nobody learns of is told while one looks on. So are the leases, which
+# PostgreSQL waits for
 _CONFIG = Template("""\
 [smtp]
 hostname = "gw.example.org"
@@ -36,11 +38,12 @@ listen = ["127.0.0.1:0"]
 recipients = ["$recipient"]
 
 [store]
-url = "sqlite:///$store"
+url = "$store"
 
 [reports]
 smarthost = "$smarthost"
 sender = "$recipient"
+timeout_s = 5
 
 [janitor]
 every_s = 0.2
@@ -50,6 +53,7 @@ reconcile_window_s = 0.5
 name = "carrier"
 kind = "sandbox"
 base_url = "$carrier/cgi-bin"
+timeout_s = 5
 """)
 _ACCOUNT = Template("""
 [[accounts]]
@@ -92,17 +96,27 @@ async def make_template(folder: Path) -> Path:
     return file
 
 
+async def prepare_database(settings: StoreSettings) -> None:
+    """The database has the tables of this version, and nobody's rows. Raises ProofBroken when it has."""
+    await migrate(settings)
+    if (await _tally(settings)).mails:
+        raise ProofBroken(
+            "the database of --store has mails in it: a proof wants an empty one, and leaves its own there"
+        )
+
+
 class House:
     """One gateway's surroundings; the gateway itself comes and goes (`start`)."""
 
-    def __init__(self, folder: Path, template: Path, clock: Clock, *, quiet_s: float) -> None:
+    def __init__(self, folder: Path, clock: Clock, *, store: Path | StoreSettings, quiet_s: float) -> None:
         folder.mkdir()
-        shutil.copyfile(template, folder / _STORE)
+        if isinstance(store, Path):
+            store = StoreSettings(url=f"sqlite:///{shutil.copyfile(store, folder / 'gateway.db')}")
         self.ledger = Ledger()
         self.mailbox = WatchedMailbox()
         self.sandbox = Sandbox()
         self.config = folder / "gateway.toml"
-        self._store = StoreSettings(url=f"sqlite:///{folder / _STORE}")
+        self.store = store
         self._clock = clock
         self._quiet_s = quiet_s
 
@@ -140,11 +154,15 @@ class House:
 
     async def tally(self) -> Tally:
         """Count the rows; the gateway is not disturbed."""
-        store = await Store.open(self._store, read_only=True)
-        try:
-            return await store.tally()
-        finally:
-            await store.close()
+        return await _tally(self.store)
+
+
+async def _tally(settings: StoreSettings) -> Tally:
+    store = await Store.open(settings, read_only=True)
+    try:
+        return await store.tally()
+    finally:
+        await store.close()
 
 
 def _count_left(tally: Tally) -> dict[str, int]:
@@ -172,13 +190,15 @@ def find_miscounts(orders: list[Order], tally: Tally) -> list[Fault]:
 
 
 @asynccontextmanager
-async def house(folder: Path, template: Path, clock: Clock, *, quiet_s: float = QUIET_S) -> AsyncIterator[House]:
-    """A house with an empty store stands in this folder until the block ends."""
-    here = House(folder, template, clock, quiet_s=quiet_s)
+async def house(
+    folder: Path, clock: Clock, *, store: Path | StoreSettings, quiet_s: float = QUIET_S
+) -> AsyncIterator[House]:
+    """A house stands in this folder until the block ends, on a copy of this SQLite file, or on this very database."""
+    here = House(folder, clock, store=store, quiet_s=quiet_s)
     async with here.mailbox, here.sandbox:
         host, port = here.mailbox.address
         text = _CONFIG.substitute(
-            recipient=RECIPIENT, store=_STORE, smarthost=f"{host}:{port}", carrier=here.sandbox.url
+            recipient=RECIPIENT, store=here.store.url, smarthost=f"{host}:{port}", carrier=here.sandbox.url
         )
         text += "".join(_ACCOUNT.substitute(name=one.value, keyid=one.keyid, domain=one.domain) for one in Customer)
         here.config.write_text(text, "utf-8")

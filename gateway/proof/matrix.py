@@ -70,7 +70,7 @@ class Matrix:
         order = write_order(1, customer, numbers=_NUMBERS, wants_ack=subject is not Subject.NOT)
         seen, tally = None, None
         folder = self._folder / f"{step.value}-{subject.value}"
-        async with house(folder, template, self._clock, quiet_s=self._quiet_s) as here:
+        async with house(folder, self._clock, store=template, quiet_s=self._quiet_s) as here:
             try:
                 faults = await _Cell(here, order).play(plan)
             except (ProofBroken, TimeoutError) as error:

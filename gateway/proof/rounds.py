@@ -12,10 +12,11 @@ from typing import assert_never
 
 from gateway.clock import Clock
 from gateway.proof.client import submit
-from gateway.proof.house import House, find_miscounts, house, make_template
+from gateway.proof.house import LEASES_S, QUIET_S, House, find_miscounts, house, make_template, prepare_database
 from gateway.proof.ledger import UNKNOWN, Fault, Harm, Seen, find_faults, find_untidiness
 from gateway.proof.orders import Customer, Order, write_order
 from gateway.proof.process import STOP_S, GatewayProcess
+from gateway.store import StoreSettings
 from gateway.store.base import Tally
 
 _MAILS_PER_ROUND = 12
@@ -71,11 +72,15 @@ class RoundsRun:
 class Rounds:
     """Plays rounds; the same seed makes the same mails and, as far as a machine repeats itself, the same moments."""
 
-    def __init__(self, folder: Path, clock: Clock, *, ending: Ending, seed: int) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock, *, ending: Ending, seed: int, database: StoreSettings | None = None
+    ) -> None:
+        """Be ready to play in this folder, on an SQLite file of its own, or on this database, which is empty."""
         self._folder = folder
         self._clock = clock
         self._ending = ending
         self._seed = seed
+        self._database = database
         self._random = random.Random(seed)  # noqa: S311 moments and mails, no secrets
         self._orders: list[Order] = []
         self._untaken: list[Order] = []
@@ -86,8 +91,12 @@ class Rounds:
     async def play(self, rounds: int, tell: Callable[[], None]) -> RoundsRun:
         """The gateway was ended so many times, then left to finish; `tell` is called after each round."""
         began = self._clock.monotonic()
-        template = await make_template(self._folder)
-        async with house(self._folder / f"rounds-{self._ending.value}", template, self._clock) as here:
+        if self._database is not None:
+            await prepare_database(self._database)
+        store = self._database or await make_template(self._folder)
+        quiet_s = QUIET_S if self._database is None else QUIET_S + LEASES_S
+        folder = self._folder / f"rounds-{self._ending.value}"
+        async with house(folder, self._clock, store=store, quiet_s=quiet_s) as here:
             for _ in range(rounds):
                 here.sandbox.behave()
                 here.sandbox.misbehave("slow", delay_s=_CALL_S)

@@ -9,8 +9,11 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.pauses import PausePoint
 from gateway.proof import PLANS, Ending, Rounds, Step
-from gateway.proof.house import house, make_template
+from gateway.proof.house import house, make_template, prepare_database
+from gateway.proof.process import ProofBroken
+from gateway.store import StoreSettings
 from tests.support.gateway import run_command
+from tests.support.postgres import postgres_server
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "6"))
 
@@ -39,8 +42,20 @@ async def test_a_stop_at_any_moment_loses_nothing_and_sends_nothing_twice(ending
     assert run.orders > 0
 
 
+async def test_a_stop_on_postgresql_loses_nothing_and_sends_nothing_twice(tmp_path: Path) -> None:
+    with postgres_server() as server:
+        server.create("proof")
+        database = StoreSettings(url=server.url("proof"))
+        rounds = Rounds(tmp_path, SystemClock(), ending=Ending.TERM, seed=1, database=database)
+        run = await rounds.play(1, lambda: None)
+
+        assert [str(fault) for fault in run.faults] == []
+        with pytest.raises(ProofBroken, match="empty"):
+            await prepare_database(database)
+
+
 async def test_a_gateway_that_is_going_to_stand_still_says_so(tmp_path: Path) -> None:
-    async with house(tmp_path / "house", await make_template(tmp_path), SystemClock()) as here:
+    async with house(tmp_path / "house", SystemClock(), store=await make_template(tmp_path)) as here:
         gateway = await here.start(pause=PausePoint.MAIL_STORED)
         try:
             await gateway.ready()
