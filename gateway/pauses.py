@@ -75,11 +75,11 @@ def read_trap(environ: Mapping[str, str]) -> _Trap | None:
 
 _TRAP = read_trap(os.environ)
 
-armed: PausePoint | None = _TRAP.point if _TRAP is not None else None
+ARMED: PausePoint | None = _TRAP.point if _TRAP is not None else None
 """Where this process will stand still; None, as it should be: nowhere."""
 
 
 def pause_at(point: PausePoint) -> None:
     """Nothing happens, unless this process was started to be killed here."""
-    if point is armed and _TRAP is not None:
+    if point is ARMED and _TRAP is not None:
         _TRAP.spring()

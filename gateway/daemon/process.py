@@ -44,8 +44,8 @@ def run(path: Path, overrides: Mapping[str, str] = _NOTHING) -> int:
     """
     config = load(path, overrides)
     _set_up(config)
-    if pauses.armed is not None:
-        _log.error("pause_armed", point=pauses.armed, advice=f"unset {pauses.VARIABLE} and start again: it will freeze")
+    if pauses.ARMED is not None:
+        _log.error("pause_armed", point=pauses.ARMED, advice=f"unset {pauses.VARIABLE} and start again: it will freeze")
     process = _Process(config, overrides)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(process.run())

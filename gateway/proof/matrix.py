@@ -73,8 +73,8 @@ class Matrix:
         async with house(folder, self._clock, store=template, quiet_s=self._quiet_s) as here:
             try:
                 faults = await _Cell(here, order).play(plan)
-            except (ProofBroken, TimeoutError) as error:
-                faults = [Fault(harm=Harm.WRONG, text=str(error) or "a step was not reached in time")]
+            except ProofBroken as error:
+                faults = [Fault(harm=Harm.WRONG, text=str(error))]
             else:
                 tally = await here.tally()
                 seen = here.ledger.look_up(order)
@@ -138,13 +138,26 @@ class _Cell:
                 assert_never(kill)
         address = await gateway.ready_or_paused()
         if address is not None:
-            async with asyncio.timeout(START_S), asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:
                 group.create_task(self._send(address, kill, gateway), name="client")
-                await self._reach(kill, gateway)
+                obstacle = await self._find_obstacle(kill, gateway)
                 await gateway.kill()
+            if obstacle is not None:
+                raise obstacle
         here.sandbox.behave()
         here.mailbox.fall_silent_at(None)
         here.book()
+
+    async def _find_obstacle(self, kill: Kill, gateway: GatewayProcess) -> ProofBroken | None:
+        """Return None once the gateway is where it is to be killed, or why it never got there."""
+        try:
+            async with asyncio.timeout(START_S):
+                await self._reach(kill, gateway)
+        except ProofBroken as error:
+            return error
+        except TimeoutError:
+            return ProofBroken(f"after {START_S:.0f} s the gateway had not come to this step")
+        return None
 
     async def _reach(self, kill: Kill, gateway: GatewayProcess) -> None:
         match kill:

@@ -21,7 +21,7 @@ _PAUSED = "paused "
 
 
 class ProofBroken(GatewayError):
-    """A proof could not be carried out; the sentence says where. Says nothing about what the gateway promises."""
+    """A proof could not be carried out to its end: the sentence says how far it came."""
 
 
 class GatewayProcess:

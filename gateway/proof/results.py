@@ -83,7 +83,7 @@ def _rounds(run: RoundsRun) -> dict[str, object]:
         "rounds": run.rounds,
         "seed": run.seed,
         "orders": run.orders,
-        "attempts": run.attempts,
+        "replies": dict(run.replies),
         "sms": run.sms,
         "at_carrier": run.at_carrier,
         "unknown": run.unknown,

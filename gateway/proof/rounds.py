@@ -4,7 +4,7 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
 from pathlib import Path
@@ -15,7 +15,7 @@ from gateway.proof.client import submit
 from gateway.proof.house import LEASES_S, QUIET_S, House, find_miscounts, house, make_template, prepare_database
 from gateway.proof.ledger import UNKNOWN, Fault, Harm, Seen, find_faults, find_untidiness
 from gateway.proof.orders import Customer, Order, write_order
-from gateway.proof.process import STOP_S, GatewayProcess
+from gateway.proof.process import STOP_S, GatewayProcess, ProofBroken
 from gateway.store import StoreSettings
 from gateway.store.base import Tally
 
@@ -51,13 +51,18 @@ class RoundsRun:
     sms: int  # asked for
     at_carrier: int
     unknown: int  # reported 999
-    attempts: int  # to hand a mail over
+    replies: Mapping[str, int]  # to attempts to hand a mail over, by their first three digits; "": it broke off
     reports: int  # wanted
     copies: int  # reports that came again with the Message-ID they had
     longest_stop_s: float
     tally: Tally | None
     faults: Sequence[Fault]
     duration_s: float
+
+    @property
+    def attempts(self) -> int:
+        """How often the client tried to hand a mail over, to the end or not."""
+        return sum(self.replies.values())
 
     @property
     def is_right(self) -> bool:
@@ -84,7 +89,7 @@ class Rounds:
         self._random = random.Random(seed)  # noqa: S311 moments and mails, no secrets
         self._orders: list[Order] = []
         self._untaken: list[Order] = []
-        self._attempts = 0
+        self._replies: Counter[str] = Counter()
         self._longest_stop_s = 0.0
         self._faults: list[Fault] = []
 
@@ -97,13 +102,16 @@ class Rounds:
         quiet_s = QUIET_S if self._database is None else QUIET_S + LEASES_S
         folder = self._folder / f"rounds-{self._ending.value}"
         async with house(folder, self._clock, store=store, quiet_s=quiet_s) as here:
-            for _ in range(rounds):
-                here.sandbox.behave()
+            try:
                 here.sandbox.misbehave("slow", delay_s=_CALL_S)
-                await self._play_round(here)
-                here.book()
-                tell()
-            tally = await self._finish(here)
+                for _ in range(rounds):
+                    await self._play_round(here)
+                    here.book()
+                    tell()
+                await self._finish(here)
+            except ProofBroken as error:  # it did not start any more: what is missing is lost
+                self._faults.append(Fault(harm=Harm.WRONG, text=str(error)))
+            tally = await here.tally()
             return self._judge(here, rounds, tally, self._clock.monotonic() - began)
 
     # --- one round -----------------------------------------------------------------------------------------------
@@ -141,8 +149,9 @@ class Rounds:
     async def _send(self, address: tuple[str, int], order: Order, after_s: float = 0.0) -> None:
         """As a relay does: what is not answered 250 stays in the queue, the same bytes."""
         await asyncio.sleep(after_s)
-        self._attempts += 1
-        if (await submit(address, order)).startswith("250"):
+        reply = await submit(address, order)
+        self._replies[reply[:3]] += 1
+        if reply.startswith("250"):
             self._untaken.remove(order)
 
     async def _end(self, gateway: GatewayProcess) -> None:
@@ -167,7 +176,7 @@ class Rounds:
 
     # --- the end -------------------------------------------------------------------------------------------------
 
-    async def _finish(self, here: House) -> Tally:
+    async def _finish(self, here: House) -> None:
         """What is left is taken, and everything has its end."""
         here.sandbox.behave()
         gateway = await here.start()
@@ -188,7 +197,6 @@ class Rounds:
         here.book()
         if status != 0:
             self._faults.append(Fault(harm=Harm.WRONG, text=f"told to stop at the end, it ended with {status}"))
-        return await here.tally()
 
     def _judge(self, here: House, rounds: int, tally: Tally, duration_s: float) -> RoundsRun:
         seen = [here.ledger.look_up(order) for order in self._orders]
@@ -207,7 +215,7 @@ class Rounds:
             sms=sum(len(one.sms) for one in seen),
             at_carrier=sum(sum(one.sms) for one in seen),
             unknown=_count_codes(seen)[UNKNOWN],
-            attempts=self._attempts,
+            replies=self._replies,
             reports=sum(1 + one.order.wants_ack for one in seen),
             copies=sum(one.copies for one in seen),
             longest_stop_s=self._longest_stop_s,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import SystemClock
-from gateway.proof import Matrix, Step, Subject
+from gateway.proof import Ending, Matrix, Rounds, Step, Subject
 from gateway.proof.ledger import Harm
 
 pytestmark = pytest.mark.slow
@@ -83,6 +83,11 @@ FAULTS = [
     pytest.param(TELLS_THE_UNKNOWN_AS_SENT, (Step.SMS_CLAIMED, Subject.HOLD), Harm.LOST, id="unknown-as-sent"),
 ]
 
+NEVER_STARTS = """
+    from gateway import daemon
+    daemon.run = lambda config, overrides: 4
+"""
+
 
 @pytest.mark.parametrize(("patch", "where", "harm"), FAULTS)
 async def test_a_fault_is_found(
@@ -93,3 +98,14 @@ async def test_a_fault_is_found(
     rows = await Matrix(tmp_path, SystemClock(), quiet_s=QUIET_S).play([step], lambda: None)
 
     assert harm in {fault.harm for row in rows if row.subject is subject for fault in row.faults}
+
+
+async def test_a_gateway_that_does_not_start_is_no_proof(tmp_path: Path, patches: Path) -> None:
+    (patches / "sitecustomize.py").write_text(textwrap.dedent(NEVER_STARTS), "utf-8")
+    rows = await Matrix(tmp_path, SystemClock(), quiet_s=QUIET_S).play([Step.MAIL_STORED], lambda: None)
+    run = await Rounds(tmp_path, SystemClock(), ending=Ending.TERM, seed=1).play(1, lambda: None)
+
+    assert [str(fault) for fault in (*rows[0].faults, *run.faults)] == [
+        "wrong: the gateway did not start, its log ends: (nothing)",
+        "wrong: the gateway did not start, its log ends: (nothing)",
+    ]
