@@ -202,4 +202,5 @@ async def house(
         )
         text += "".join(_ACCOUNT.substitute(name=one.value, keyid=one.keyid, domain=one.domain) for one in Customer)
         here.config.write_text(text, "utf-8")
+        here.config.chmod(0o600)  # a gateway that finds fault with it says so in every life
         yield here

@@ -46,7 +46,7 @@ class Customer(Enum):
     @property
     def keyid(self) -> str:
         """The key of the account."""
-        return f"proof-{self.value}-a296464ce012b8ab"
+        return f"{self.value}-a296464ce012b8ab710aa296464ce012b8ab"
 
     @property
     def domain(self) -> str:
