@@ -86,6 +86,8 @@ class _Process:
                     helper.cancel()
         except ExceptionGroup as errors:
             return _tell_failure(errors)
+        finally:
+            self._ignore_signals()
         _log.info("daemon_stopped", is_cut=self._is_cut)
         return FAILED if self._is_cut else STOPPED
 
@@ -102,6 +104,13 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_or_cut, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+
+    def _ignore_signals(self) -> None:
+        """All is recorded: a signal that comes while the process falls apart must not become its exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
     def _stop_or_cut(self, number: signal.Signals) -> None:
         if not self._stop.is_set():
