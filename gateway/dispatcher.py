@@ -26,6 +26,7 @@ from gateway.carrier import Carrier
 from gateway.clock import Clock
 from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
 from gateway.outcomes import RECORD_S, Attempt, Outcomes, postpone, refuse
+from gateway.pauses import PausePoint, pause_at
 from gateway.policy.accounts import Account, Accounts, Priority
 from gateway.policy.routing import choose_provider
 from gateway.policy.window import Go, Refuse, Wait, recheck
@@ -292,8 +293,10 @@ class Dispatcher:
         started = self._clock.monotonic()
         verdicts: Sequence[Verdict] = [Uncertain(raw="the gateway stopped during the call")] * len(ready)
         is_elsewhere_open = False
+        pause_at(PausePoint.SMS_CLAIMED)
         try:
             verdicts = await route.carrier.call(account, ready, self._clock)
+            pause_at(PausePoint.SMS_ANSWERED)
             self._learn(lane, route, verdicts)
             is_elsewhere_open = self._choose_route(account) is not None
         finally:
@@ -308,6 +311,7 @@ class Dispatcher:
                 ),
                 name=f"record:{lane.account}",
             )
+            pause_at(PausePoint.SMS_RECORDED)
 
     def _learn(self, lane: _Lane, route: _Route, verdicts: Sequence[Verdict]) -> None:
         """Shut or open the carrier's gate and the lane's by what was answered."""

@@ -20,6 +20,8 @@ What the business expects is a value, not an exception (`Admitted | Rejected`, `
     ├── CorpusError            conformance a case of the corpus cannot be read, or makes no sense
     ├── Unreachable            conformance nobody takes mail at the address of the gateway under test
     ├── SandboxUnreachable     conformance the carrier sandbox behind it does not answer
+    ├── PauseUnknown           pauses      the environment asks for a pause that there is not
+    ├── ProofBroken            proof       a proof could not be carried out to its end
     └── SandboxError           sandbox     the carrier in a box cannot do as asked: address, script
 
 Each branch lives in the room that raises it.

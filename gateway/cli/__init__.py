@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "lint": "Say what would become of a mail, without sending or storing anything.",
         "inject": "Submit a mail as if it had come by SMTP, and print the reply.",
         "conformance": "Play a corpus of mails against any gateway and judge what comes back.",
+        "prove": "Prove on this machine what the gateway promises.",
         "sandbox": "Run the carrier in a box: it takes SMS and sends nothing.",
         "version": "Print the version, Python's and the libraries'.",
     }

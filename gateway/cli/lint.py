@@ -16,7 +16,7 @@ from gateway.cli.mail_file import FileArgument, PeerOption, SenderOption, find_s
 from gateway.cli.schema_findings import find_schema_faults
 from gateway.clock import SystemClock
 from gateway.config import Config, load
-from gateway.daemon.building import build_judge, intake_rules, report_rules
+from gateway.daemon.building import build_judge, reading_limits, report_rules
 from gateway.intake import Reply, Submission
 from gateway.intake.forecast import make_forecast
 from gateway.intake.judging import Taken
@@ -89,7 +89,7 @@ async def examine(settings: Config, submission: Submission, *, mode: Mode | None
     if isinstance(judgement, Taken):
         foreseen, remark = await _ask_store(settings, judgement.written.order)
     forecast = make_forecast(judgement, foreseen, now=now, rules=report_rules(settings))
-    limits = intake_rules(settings).limits
+    limits = reading_limits(settings)
     return find(
         forecast,
         envelope_from=submission.envelope_from,

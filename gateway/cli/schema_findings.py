@@ -17,7 +17,7 @@ def find_schema_faults(content: bytes, forecast: Forecast, limits: Limits) -> tu
     """
     judgement = forecast.judgement
     try:
-        body = judgement.reading.body if judgement.reading else read_body(content, limits, Mode.LENIENT)
+        body = read_body(content, limits, judgement.reading.mode if judgement.reading else Mode.LENIENT)
         faults = check_envoi(body.text, limits)
     except Unreadable:
         faults = ()

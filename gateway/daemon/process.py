@@ -20,6 +20,7 @@ from types import MappingProxyType
 import structlog
 import uvloop
 
+from gateway import pauses
 from gateway.config import Config, ConfigError, load
 from gateway.daemon.gateway import Daemon
 from gateway.daemon.systemd import Notifier
@@ -43,6 +44,8 @@ def run(path: Path, overrides: Mapping[str, str] = _NOTHING) -> int:
     """
     config = load(path, overrides)
     _set_up(config)
+    if pauses.ARMED is not None:
+        _log.error("pause_armed", point=pauses.ARMED, advice=f"unset {pauses.VARIABLE} and start again: it will freeze")
     process = _Process(config, overrides)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(process.run())
@@ -83,6 +86,8 @@ class _Process:
                     helper.cancel()
         except ExceptionGroup as errors:
             return _tell_failure(errors)
+        finally:
+            self._ignore_signals()
         _log.info("daemon_stopped", is_cut=self._is_cut)
         return FAILED if self._is_cut else STOPPED
 
@@ -99,6 +104,13 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_or_cut, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+
+    def _ignore_signals(self) -> None:
+        """All is recorded: a signal that comes while the process falls apart must not become its exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
     def _stop_or_cut(self, number: signal.Signals) -> None:
         if not self._stop.is_set():

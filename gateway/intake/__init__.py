@@ -26,6 +26,7 @@ from gateway.intake.order import Arrival, IntakeRules
 from gateway.intake.submission import Reply, Submission
 from gateway.lifecycle import MailId, SmsState
 from gateway.metrics import REGISTRY
+from gateway.pauses import PausePoint, pause_at
 from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TextProfile
 from gateway.reader.inline import Reader
@@ -80,7 +81,9 @@ class Intake:
         now = self._clock.now()
         mail_id = MailId(new_id(now))
         with structlog.contextvars.bound_contextvars(mail_id=mail_id, peer=submission.peer):
+            pause_at(PausePoint.MAIL_RECEIVED)
             judgement = await self._judge.judge(Arrival(submission=submission, mail_id=mail_id, at=now))
+            pause_at(PausePoint.MAIL_JUDGED)
             try:
                 match judgement:
                     case Taken():
@@ -109,6 +112,7 @@ class Intake:
 
     async def _admit(self, order: Order) -> Reply:
         outcome = await self._store.admit(order)
+        pause_at(PausePoint.MAIL_STORED)
         account = order.mail.account
         first_id = order.mail.id
         match outcome:

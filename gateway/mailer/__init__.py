@@ -23,6 +23,7 @@ from gateway.lifecycle import ReportEvent, ReportId
 from gateway.mailer.mail import UnsafeHeader, render_mail
 from gateway.mailer.smarthost import REASON_LIMIT, ReportSettings, Smarthost, SmarthostError
 from gateway.metrics import REGISTRY
+from gateway.pauses import PausePoint, pause_at
 from gateway.policy.retry import report_delay
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import ClaimedReport, ReportSettlement
@@ -121,6 +122,7 @@ class Mailer:
 
     async def _send(self, report: ClaimedReport) -> None:
         started = self._clock.monotonic()
+        pause_at(PausePoint.REPORT_CLAIMED)
         try:
             answer = await self._smarthost.send(report)
         except UnsafeHeader as error:
@@ -133,7 +135,9 @@ class Mailer:
             await self._settle(report, event, reason=str(error), started=started)
             return
         self._gate.succeed()
+        pause_at(PausePoint.REPORT_ANSWERED)
         await self._settle(report, ReportEvent.TAKEN, reason=answer, started=started)
+        pause_at(PausePoint.REPORT_RECORDED)
 
     async def _settle(
         self,

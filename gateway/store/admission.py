@@ -12,6 +12,7 @@ from typing import Any, assert_never
 import sqlalchemy as sa
 
 from gateway.lifecycle import EnvoiId, MailId, SmsId, SmsState
+from gateway.pauses import PausePoint, pause_at
 from gateway.protocol.codes import AckCode, Code
 from gateway.store import credit, tables
 from gateway.store.base import (
@@ -61,6 +62,7 @@ def store_orders(connection: sa.Connection, orders: Sequence[Order]) -> list[Res
     except StoreError as error:
         _raise_if_not_of_orders(error)
         results = [_store_apart(connection, orders[index], balances) for index in sequence]
+    pause_at(PausePoint.MAIL_STORING)
     by_index = dict(zip(sequence, results, strict=True))
     return [by_index[index] for index in range(len(orders))]
 

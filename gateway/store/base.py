@@ -330,3 +330,12 @@ class Backlog:
     reports: dict[str, int] = field(default_factory=dict)
     oldest_sms: dict[str, datetime] = field(default_factory=dict)  # no entry: no such row
     oldest_reports: dict[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Rows per state, final ones too; a state that no row is in is left out."""
+
+    mails: int
+    sms: dict[str, int]
+    reports: dict[str, int]

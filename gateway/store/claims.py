@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, SmsEvent, SmsId, SmsState
+from gateway.pauses import PausePoint, pause_at
 from gateway.store import tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
@@ -112,6 +113,7 @@ def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ..
             for row in rows
         ],
     )
+    pause_at(PausePoint.SMS_CLAIMING)
     return tuple(_claimed(row, claim) for row in rows)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.lifecycle import REPORT_MOVES, ReportEvent, ReportId, ReportState
+from gateway.pauses import PausePoint, pause_at
 from gateway.store import tables
 from gateway.store.base import ClaimedReport, ReportSettlement
 from gateway.store.errors import StoreError
@@ -50,6 +51,7 @@ def claim(connection: sa.Connection, now: datetime, lease_until: datetime, limit
     )
     if moved.rowcount != len(rows):
         raise StoreError("a locked report was moved by somebody else")
+    pause_at(PausePoint.REPORT_CLAIMING)
     return tuple(_claimed(row) for row in rows)
 
 
@@ -87,6 +89,7 @@ def settle(connection: sa.Connection, settlements: Sequence[ReportSettlement], n
                 reason=_report.reason if one.event is ReportEvent.POSTPONED else one.reason,
             )
         )
+    pause_at(PausePoint.REPORT_RECORDING)
     return tuple(one.report_id for one in moving)
 
 
@@ -113,4 +116,7 @@ def recover(connection: sa.Connection, now: datetime, as_of: datetime) -> tuple[
         )
         .returning(_report.id)
     )
-    return tuple(ReportId(name) for name in sorted(found.scalars()))
+    recovered = tuple(ReportId(name) for name in sorted(found.scalars()))
+    if recovered:
+        pause_at(PausePoint.REPORT_RECOVERING)
+    return recovered

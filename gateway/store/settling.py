@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
+from gateway.pauses import PausePoint, pause_at
 from gateway.protocol.codes import Code
 from gateway.protocol.report import SmsAnswer
 from gateway.store import credit, tables
@@ -42,6 +43,7 @@ def settle(
     touched = {EnvoiId(rows[one.sms_id]["envoi_id"]) for one in moving if targets[one.sms_id].is_answered}
     reports = _stage_nots(connection, sorted(touched), now, render_not)
     credit.settle_reserved(connection, [(rows[one.sms_id], targets[one.sms_id]) for one in moving], now)
+    pause_at(PausePoint.SMS_RECORDING)
     return Settled(moved=tuple(one.sms_id for one in moving), reports=reports)
 
 

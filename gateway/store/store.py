@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import sqlalchemy as sa
 
 from gateway.lifecycle import ReportId
-from gateway.store import admission, claims, credit, reports, settling, watch
+from gateway.store import admission, claims, credit, reports, settling, tally, watch
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
@@ -25,6 +25,7 @@ from gateway.store.base import (
     ReportSettlement,
     Settled,
     Settlement,
+    Tally,
 )
 from gateway.store.database import Database, connect
 from gateway.store.errors import translated
@@ -196,6 +197,10 @@ class Store:
     async def backlog(self) -> Backlog:
         """How much there is in each state that is not final, and since when."""
         return await self._read(watch.backlog)
+
+    async def tally(self) -> Tally:
+        """How much there is in each state, the final ones too; reads every row."""
+        return await self._read(tally.count)
 
     async def _write(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._in_time():

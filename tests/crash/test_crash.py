@@ -1,137 +1,65 @@
-"""The real command killed and stopped in the middle of its work, again and again; nothing is lost, nothing is double.
+"""The proof itself, by its command: the real gateway, killed everywhere. More rounds: CRASH_ROUNDS=60."""
 
-More rounds: CRASH_ROUNDS=60 in the environment.
-"""
-
-import asyncio
+import json
 import os
-import random
-import signal
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 
 import pytest
 
-from gateway.sandbox import Sandbox
-from gateway.smtp.mailbox import Mailbox
-from tests.crash.count import count_doubles, find_wrongs, is_complete
-from tests.crash.relay import Relay
-from tests.support.gateway import GatewayProcess, run_command, serve
+from gateway.clock import SystemClock
+from gateway.pauses import PausePoint
+from gateway.proof import PLANS, Ending, Rounds, Step
+from gateway.proof.house import house, make_template, prepare_database
+from gateway.proof.process import ProofBroken
+from gateway.store import StoreSettings
+from tests.support.gateway import run_command
+from tests.support.postgres import postgres_server
 
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "8"))
-LONGEST_S = 1.5
-CALL_S = 0.02  # long enough that a kill finds calls under way
-DEADLINE_S = 60.0
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "4"))
 
-CONFIG = Template("""\
-[smtp]
-hostname = "gw.example.org"
-listen = ["127.0.0.1:0"]
-recipients = ["sendsms@gw.example.org"]
-
-[store]
-url = "sqlite:///gateway.db"
-
-[reports]
-smarthost = "$smarthost"
-sender = "sendsms@gw.example.org"
-
-[janitor]
-every_s = 0.5
-reconcile_window_s = 1
-
-[[accounts]]
-name = "masociete"
-keyid = "a296464ce012b8ab710a"
-domains = ["masociete.com"]
-providers = ["carrier"]
-
-[[providers]]
-name = "carrier"
-kind = "isendpro"
-base_url = "$carrier/cgi-bin"
-""")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000 + 20 * ROUNDS)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What was counted at the end."""
+async def test_kill_9_at_every_step_and_at_any_moment_loses_nothing_and_sends_nothing_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "proof"
+    arguments = ("--rounds", str(ROUNDS), "--folder", str(folder), "--json")
+    done = await run_command("prove", "crash", *arguments, deadline_s=900 + 20 * ROUNDS)
+    proof = json.loads(done.stdout)
 
-    wrongs: list[str]
-    double_reports: int
-    unsent: int  # SMS that never reached the carrier
-    log: str
-
-
-async def prepare(folder: Path, mailbox: Mailbox, sandbox: Sandbox) -> Path:
-    """A configuration and an empty store are there."""
-    host, port = mailbox.address
-    config = folder / "gateway.toml"
-    config.write_text(CONFIG.substitute(smarthost=f"{host}:{port}", carrier=sandbox.url))
-    migrated = await run_command("migrate", "--config", str(config))
-    assert migrated.status == 0, migrated.stderr
-    sandbox.misbehave("slow", delay_s=CALL_S)
-    return config
+    assert [fault for row in (*proof["steps"], proof["rounds"]) for fault in row["faults"]] == []
+    assert (done.status, proof["right"]) == (0, True)
+    assert [(row["step"], row["subject"]) for row in proof["steps"]] == [
+        (step.value, subject.value) for step in Step for subject in PLANS[step].subjects
+    ]
+    assert proof["rounds"]["rounds"] == ROUNDS
 
 
-async def put_to_the_test(folder: Path, rounds: int, end: Callable[[GatewayProcess], Awaitable[None]]) -> Found:
-    """Run the gateway so many times under load, `end` it at any moment, then let it finish; count."""
-    async with Mailbox() as mailbox, Sandbox() as sandbox:
-        config = await prepare(folder, mailbox, sandbox)
-        async with Relay() as relay:
-            for _ in range(rounds):
-                async with serve(config) as gateway:
-                    relay.go_to(gateway.smtp)
-                    await asyncio.sleep(random.uniform(0, LONGEST_S))
-                    relay.pause()
-                    await end(gateway)
-            async with serve(config) as gateway:
-                relay.go_to(gateway.smtp)
-                await relay.finish()
-                await mailbox.wait_for(lambda mails: is_complete(mails, relay.taken), timeout_s=DEADLINE_S)
-                await gateway.stop()
-        return Found(
-            wrongs=find_wrongs(relay.taken, sandbox.messages, mailbox.mails),
-            double_reports=count_doubles(mailbox.mails),
-            unsent=len(relay.numbers) - len(sandbox.messages),
-            log=gateway.read_log(),
-        )
+@pytest.mark.parametrize("ending", [Ending.TERM, Ending.DOUBLE])
+async def test_a_stop_at_any_moment_loses_nothing_and_sends_nothing_twice(ending: Ending, tmp_path: Path) -> None:
+    run = await Rounds(tmp_path, SystemClock(), ending=ending, seed=1).play(max(1, ROUNDS // 2), lambda: None)
+
+    assert [str(fault) for fault in run.faults] == []
+    assert run.orders > 0
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(120 + 5 * ROUNDS)
-async def test_kill_9_at_any_moment_loses_nothing_and_sends_nothing_twice(tmp_path: Path) -> None:
-    found = await put_to_the_test(tmp_path, ROUNDS, GatewayProcess.kill)
+async def test_a_stop_on_postgresql_loses_nothing_and_sends_nothing_twice(tmp_path: Path) -> None:
+    with postgres_server() as server:
+        server.create("proof")
+        database = StoreSettings(url=server.url("proof"))
+        rounds = Rounds(tmp_path, SystemClock(), ending=Ending.TERM, seed=1, database=database)
+        run = await rounds.play(1, lambda: None)
 
-    assert found.wrongs == []
-    assert "Traceback" not in found.log
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120 + 5 * ROUNDS)
-async def test_a_stop_at_any_moment_finishes_what_is_begun(tmp_path: Path) -> None:
-    async def stop(gateway: GatewayProcess) -> None:
-        assert await gateway.stop() == 0
-
-    found = await put_to_the_test(tmp_path, ROUNDS // 2, stop)
-
-    assert found.wrongs == []
-    assert (found.unsent, found.double_reports) == (0, 0)
-    assert "Traceback" not in found.log
+        assert [str(fault) for fault in run.faults] == []
+        with pytest.raises(ProofBroken, match="empty"):
+            await prepare_database(database)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(120 + 5 * ROUNDS)
-async def test_a_second_signal_at_any_moment_loses_nothing_and_sends_nothing_twice(tmp_path: Path) -> None:
-    async def cut(gateway: GatewayProcess) -> None:
-        gateway.send_signal(signal.SIGTERM)
-        await asyncio.sleep(random.uniform(0, CALL_S))
-        if gateway.process.returncode is None:
-            gateway.send_signal(signal.SIGTERM)
-        assert await gateway.wait() in {0, 1}
+async def test_a_gateway_that_is_going_to_stand_still_says_so(tmp_path: Path) -> None:
+    async with house(tmp_path / "house", SystemClock(), store=await make_template(tmp_path)) as here:
+        gateway = await here.start(pause=PausePoint.MAIL_STORED)
+        try:
+            await gateway.ready()
+        finally:
+            await gateway.kill()
 
-    found = await put_to_the_test(tmp_path, ROUNDS // 2, cut)
-
-    assert found.wrongs == []
+        assert "pause_armed" in here.log

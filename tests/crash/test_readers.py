@@ -4,26 +4,30 @@ import asyncio
 import os
 import random
 import signal
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from gateway.sandbox import Sandbox
-from gateway.smtp.mailbox import Mailbox
-from tests.crash.count import find_wrongs, is_complete
-from tests.crash.relay import Relay
-from tests.crash.test_crash import DEADLINE_S, ROUNDS, prepare
-from tests.support.gateway import GatewayProcess, serve
+from gateway.clock import SystemClock
+from gateway.proof.client import submit
+from gateway.proof.house import house, make_template
+from gateway.proof.ledger import find_faults
+from gateway.proof.orders import Customer, Order, write_order
+from gateway.proof.process import GatewayProcess
+from tests.crash.test_crash import ROUNDS
 
 KILLS = 10 * ROUNDS
 LONGEST_S = 0.1
-CRASHED = "reader_replaced"
+CLIENTS = 4
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + KILLS)]
 
 
 def children_of(gateway: GatewayProcess) -> list[int]:
     """Return the process ids of its children."""
-    pid = gateway.process.pid
+    pid = gateway.pid
     with suppress(FileNotFoundError, ProcessLookupError):
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
@@ -42,48 +46,70 @@ async def until_gone(pids: list[int]) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(180 + KILLS)
+class Senders:
+    """Clients that send one order after the other, each until it is taken."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+        self.orders: list[Order] = []
+        self.replies: Counter[str] = Counter()
+        self.is_ending = False
+
+    async def send(self) -> None:
+        while not self.is_ending:
+            order = write_order(len(self.orders), Customer.HOLD, numbers=1, is_listed=len(self.orders) % 4 == 0)
+            self.orders.append(order)
+            reply = ""
+            while not reply.startswith("250"):
+                reply = await submit(self.address, order)
+                self.replies[reply[:3]] += 1
+
+
 async def test_mails_whose_readers_are_killed_get_250_or_451_and_none_is_lost(tmp_path: Path) -> None:
-    async with Mailbox() as mailbox, Sandbox() as sandbox:
-        config = await prepare(tmp_path, mailbox, sandbox)
-        async with serve(config) as gateway, Relay() as relay:
-            relay.go_to(gateway.smtp)
-            for _ in range(KILLS):
-                await asyncio.sleep(random.uniform(0, LONGEST_S))
-                for pid in random.sample(children := children_of(gateway), k=min(1, len(children))):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            await relay.finish()
-            await mailbox.wait_for(lambda mails: is_complete(mails, relay.taken), timeout_s=DEADLINE_S)
+    async with house(tmp_path / "house", SystemClock(), store=await make_template(tmp_path)) as here:
+        gateway = await here.start()
+        try:
+            senders = Senders(await gateway.ready())
+            async with asyncio.TaskGroup() as group:
+                for number in range(CLIENTS):
+                    group.create_task(senders.send(), name=f"client {number}")
+                for _ in range(KILLS):
+                    await asyncio.sleep(random.uniform(0, LONGEST_S))
+                    for pid in random.sample(children := children_of(gateway), k=min(1, len(children))):
+                        with suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
+                senders.is_ending = True
+            unfinished = await here.quieten(senders.orders)
             status = await gateway.stop()
+        finally:
+            await gateway.kill()
+        here.book()
+        faults = [fault for order in senders.orders for fault in find_faults(here.ledger.look_up(order))]
 
-        assert find_wrongs(relay.taken, sandbox.messages, mailbox.mails) == []
+        assert [str(fault) for fault in (*unfinished, *faults)] == []
+        assert status == 0
+        assert set(senders.replies) <= {"250", "451"}
+        assert "reader_replaced" in here.log
+        assert "Traceback" not in here.log
 
-    assert status == 0
-    assert set(relay.replies) <= {"250", "451"}
-    assert CRASHED in gateway.read_log()
-    assert "Traceback" not in gateway.read_log()
 
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "signals", [[signal.SIGKILL], [signal.SIGTERM], [signal.SIGTERM] * 2], ids=["kill", "stop", "cut"]
 )
 async def test_no_reader_outlives_the_gateway(tmp_path: Path, signals: list[signal.Signals]) -> None:
-    async with Mailbox() as mailbox, Sandbox() as sandbox:
-        config = await prepare(tmp_path, mailbox, sandbox)
-        async with serve(config) as gateway, Relay() as relay:
-            relay.go_to(gateway.smtp)
-            await asyncio.sleep(random.uniform(0, LONGEST_S))
-            pids = children_of(gateway)
-            for number in signals:
-                gateway.send_signal(number)
-            relay.pause()
-            await gateway.wait()
-            await until_gone(pids)
-            async with serve(config) as second:
-                relay.go_to(second.smtp)
-                await relay.finish()
+    async with house(tmp_path / "house", SystemClock(), store=await make_template(tmp_path)) as here:
+        gateway = await here.start()
+        try:
+            address = await gateway.ready()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(submit(address, write_order(0, Customer.HOLD, numbers=1, is_listed=True)))
+                await asyncio.sleep(random.uniform(0, LONGEST_S))
+                pids = children_of(gateway)
+                for number in signals:
+                    gateway.send_signal(number)
+                await gateway.wait()
+                await until_gone(pids)
+        finally:
+            await gateway.kill()
 
     assert len(pids) == 2

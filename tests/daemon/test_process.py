@@ -22,6 +22,13 @@ from tests.support.gateway import GatewayProcess, run_command, serve
 pytestmark = pytest.mark.slow
 
 DEADLINE_S = 20.0
+SIGNALS_ITSELF_AT_THE_VERY_END = """
+import __main__, os
+class Late:
+    def __del__(self, kill=os.kill, me=os.getpid()):
+        kill(me, 15)
+__main__.late = Late()
+"""
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -72,6 +79,12 @@ async def test_a_second_signal_skips_the_grace_and_records_the_call_as_unknown(
 
     assert status == 1
     assert await states(config) == [SmsState.UNCERTAIN]
+
+
+async def test_a_second_signal_after_all_is_done_changes_nothing(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SIGNALS_ITSELF_AT_THE_VERY_END, "utf-8")
+    async with serve(config.path, env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}) as gateway:
+        assert await gateway.stop() == 0
 
 
 async def test_killed_in_a_call_it_starts_again_and_sends_nothing_twice(config: Config, sandbox: Sandbox) -> None:

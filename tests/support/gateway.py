@@ -24,7 +24,11 @@ class Finished:
 
 
 async def run_command(
-    *arguments: str, cwd: Path | None = None, stdin: bytes | None = None, env: Mapping[str, str] | None = None
+    *arguments: str,
+    cwd: Path | None = None,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    deadline_s: float = STOP_DEADLINE_S,
 ) -> Finished:
     """Run `mail2sms` with these arguments to its end."""
     process = await asyncio.create_subprocess_exec(
@@ -38,7 +42,7 @@ async def run_command(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(STOP_DEADLINE_S):
+    async with asyncio.timeout(deadline_s):
         stdout, stderr = await process.communicate(stdin)
     assert process.returncode is not None
     return Finished(status=process.returncode, stdout=stdout.decode(), stderr=stderr.decode())
