@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store import tables
+from gateway.store import copies, tables
 from gateway.store.database import connect, create_sqlite_file, sqlite_path, switch_to_wal
 from gateway.store.errors import StoreUnusable, translated
 from gateway.store.settings import StoreSettings
@@ -48,6 +48,7 @@ async def migrate(settings: StoreSettings) -> Migrated:
                     await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATE_LOCK)))
                 before = await _revision(connection)
                 await connection.run_sync(_upgrade)
+                await copies.sign(connection)
         finally:
             await database.close()
         if path is not None:
@@ -55,8 +56,8 @@ async def migrate(settings: StoreSettings) -> Migrated:
     return Migrated(from_revision=before, to_revision=_newest())
 
 
-async def check(connection: AsyncConnection) -> None:
-    """Raises `StoreUnusable` unless the tables are there, readable, and those of this version."""
+async def check(connection: AsyncConnection, *, may_be_copy: bool = False) -> None:
+    """Raises `StoreUnusable` unless the tables are there, readable, those of this version, and no unaccepted copy."""
     revision = await _revision(connection)
     if revision is None:
         raise StoreUnusable("the store is empty: run mail2sms migrate once to create it")
@@ -64,6 +65,12 @@ async def check(connection: AsyncConnection) -> None:
         raise StoreUnusable(f"the store is older than this version (revision {revision}): run mail2sms migrate")
     for table in tables.metadata.sorted_tables:
         await connection.execute(sa.select(table).limit(1))
+    mark = None if may_be_copy else await copies.find_mark(connection)
+    if mark is not None:
+        raise StoreUnusable(
+            f"the store is {mark}: what waits in it may have been sent since; "
+            "say what shall become of it with mail2sms restore --queued hold (or send)"
+        )
 
 
 async def _revision(connection: AsyncConnection) -> str | None:

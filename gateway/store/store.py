@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import ReportId
-from gateway.store import admission, claims, credit, reports, settling, watch
+from gateway.store import admission, claims, credit, reports, restoring, settling, watch
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
@@ -48,17 +48,18 @@ class Store:
         self._group = GroupCommit(self._admit_all)
 
     @classmethod
-    async def open(cls, settings: StoreSettings, *, read_only: bool = False) -> Self:
+    async def open(cls, settings: StoreSettings, *, read_only: bool = False, may_be_copy: bool = False) -> Self:
         """The store is there, of this version, and durable; else `StoreUnusable`. Creates and changes nothing.
 
-        `read_only`: steps that write raise `StoreUnavailable`; a daemon at work on the store is not disturbed.
+        `read_only`: steps that write raise `StoreUnavailable`; a daemon at work on the store is not disturbed. A backup
+        that was put into place is refused for writing until it was accepted, unless `may_be_copy`.
         """
         with translated():
             database = connect(settings, read_only=read_only)
             store = cls(database, settings)
         try:
             async with store._step(database.read if read_only else database.write) as connection:
-                await check(connection)
+                await check(connection, may_be_copy=read_only or may_be_copy)
             await store.ping()
         except BaseException:
             await store.close()
@@ -195,6 +196,16 @@ class Store:
         """The account may send so many parts beside those reserved; None: any number."""
         async with self._step(self._database.write) as connection:
             return await credit.put(connection, account, parts, now)
+
+    async def hold_queued(self, now: datetime) -> int:
+        """A restored store is accepted: what waited in it to be sent is `held`; return how many there are."""
+        async with self._step(self._database.write) as connection:
+            return await restoring.hold(connection, now)
+
+    async def send_queued(self, now: datetime) -> int:
+        """A restored store is accepted: what waits, and what `hold_queued` held, will be sent; return how many."""
+        async with self._step(self._database.write) as connection:
+            return await restoring.release(connection, now)
 
     # --- everybody ---------------------------------------------------------------------------------------------------
 
