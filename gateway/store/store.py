@@ -27,8 +27,9 @@ from gateway.store.base import (
     Settlement,
 )
 from gateway.store.database import Database, Transaction, connect
-from gateway.store.errors import translated
+from gateway.store.errors import StoreUnavailable, translated
 from gateway.store.group_commit import GroupCommit, Result
+from gateway.store.reserve import Reserve
 from gateway.store.schema import check
 from gateway.store.settings import StoreSettings
 
@@ -42,21 +43,30 @@ class Store:
     committing; no step leaves the store unusable for the next.
     """
 
-    def __init__(self, database: Database, settings: StoreSettings) -> None:
+    def __init__(self, database: Database, settings: StoreSettings, reserve: Reserve | None = None) -> None:
         self._database = database
         self._settings = settings
+        self._reserve = reserve
         self._group = GroupCommit(self._admit_all)
 
     @classmethod
-    async def open(cls, settings: StoreSettings, *, read_only: bool = False, may_be_copy: bool = False) -> Self:
+    async def open(
+        cls,
+        settings: StoreSettings,
+        *,
+        read_only: bool = False,
+        may_be_copy: bool = False,
+        reserve: Reserve | None = None,
+    ) -> Self:
         """The store is there, of this version, and durable; else `StoreUnusable`. Creates and changes nothing.
 
         `read_only`: steps that write raise `StoreUnavailable`; a daemon at work on the store is not disturbed. A backup
-        that was put into place is refused for writing until it was accepted, unless `may_be_copy`.
+        that was put into place is refused for writing until it was accepted, unless `may_be_copy`. `reserve` is
+        spent when the disk is full; from then until it is filled again nothing is admitted, and nothing claimed.
         """
         with translated():
             database = connect(settings, read_only=read_only)
-            store = cls(database, settings)
+            store = cls(database, settings, reserve)
         try:
             async with store._step(database.read if read_only else database.write) as connection:
                 await check(connection, may_be_copy=read_only or may_be_copy)
@@ -90,6 +100,7 @@ class Store:
         Mails that arrive together share a transaction, and one that cannot be stored, or whose caller gives up, harms
         no other. After `StoreUnavailable` it may be stored all the same: the sender sends it again, and it is found.
         """
+        self._refuse_if_full()
         async with self._in_time():
             return await self._group.admit(order)
 
@@ -105,6 +116,7 @@ class Store:
 
     async def refuse(self, refusal: Refusal) -> None:
         """The refusal and its reports are on disk (docs/protocol.md §1.3)."""
+        self._refuse_if_full()
         async with self._step(self._database.write) as connection:
             await admission.store_refusal(connection, refusal)
 
@@ -123,6 +135,8 @@ class Store:
         Oldest first; none when nothing is due. The attempts are committed: the call to the carrier may begin. Whoever
         got them must settle them before `lease_until`; after it they are `lost_sms`. `limit` is 1 to 500.
         """
+        if self._is_full:
+            return ()  # no call begins whose result might find no room
         claim = claims.Claim(account=account, provider=provider, now=now, lease_until=lease_until, limit=limit)
         async with self._step(self._database.write) as connection:
             return await claims.claim_batch(connection, claim)
@@ -160,6 +174,8 @@ class Store:
 
     async def claim_reports(self, *, now: datetime, lease_until: datetime, limit: int) -> tuple[ClaimedReport, ...]:
         """The oldest due reports, at most `limit`, are in `sending`. An overdue one too: its claimer gives it up."""
+        if self._is_full:
+            return ()
         async with self._step(self._database.write) as connection:
             return await reports.claim(connection, now, lease_until, limit)
 
@@ -214,6 +230,11 @@ class Store:
         async with self._step(self._database.read) as connection:
             return await watch.next_due_at(connection, now)
 
+    async def count_waiting(self, limit: int) -> int:
+        """How many SMS wait to be sent; counted up to `limit`."""
+        async with self._step(self._database.read) as connection:
+            return await connection.scalar(watch.waiting_query(limit)) or 0
+
     async def backlog(self) -> Backlog:
         """How much there is in each state that is not final, and since when."""
         async with self._step(self._database.read) as connection:
@@ -228,7 +249,20 @@ class Store:
     async def _in_time(self) -> AsyncIterator[None]:
         # The first timeout cuts the statement off and closes its connection, which waits for the driver; the second
         # is for a driver that hangs, say on a disk that no longer answers
-        with translated():
-            async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
-                async with asyncio.timeout(self._settings.deadline_s):
-                    yield
+        try:
+            with translated():
+                async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
+                    async with asyncio.timeout(self._settings.deadline_s):
+                        yield
+        except StoreUnavailable as error:
+            if error.is_full and self._reserve is not None:
+                self._reserve.spend()  # whoever has a result to store tries again, and finds room
+            raise
+
+    @property
+    def _is_full(self) -> bool:
+        return self._reserve is not None and self._reserve.is_spent
+
+    def _refuse_if_full(self) -> None:
+        if self._is_full:
+            raise StoreUnavailable("the disk of the store is full", is_full=True)

@@ -84,6 +84,12 @@ async def next_due_at(connection: AsyncConnection, now: datetime) -> datetime | 
     return min((instant for instant in found if instant is not None), default=None)
 
 
+def waiting_query(limit: int) -> sa.Select[Any]:
+    """How many are queued, at most `limit`."""
+    some = sa.select(_sms.due_at).where(one_of("sms.state", (SmsState.QUEUED,))).limit(limit).subquery()
+    return sa.select(sa.func.count()).select_from(some)
+
+
 def backlog_query(table: sa.Table, states: Iterable[Enum]) -> sa.Select[Any]:
     """How many there are in each state that is not final, and since when the oldest is in it."""
     return (
