@@ -110,9 +110,23 @@ class Store:
             return await admission.foresee(connection, order)
 
     async def _admit_all(self, gather: Callable[[], Sequence[Order]]) -> Sequence[Result]:
+        results: Sequence[Result] | None = None
+        try:
+            with translated():
+                async with self._database.write() as connection:
+                    results = await admission.store_orders(connection, gather())
+        except StoreUnavailable as error:
+            if results is None or not self._database.can_lose_commits:
+                raise
+            return await self._find_out(results, error)
+        return results
+
+    async def _find_out(self, results: Sequence[Result], error: StoreUnavailable) -> Sequence[Result]:
+        """What became of the orders whose COMMIT was sent and not answered: a new connection sees it, or it is not."""
         with translated():
-            async with self._database.write() as connection:
-                return await admission.store_orders(connection, gather())
+            async with self._database.read() as connection:
+                stored = await admission.find_stored(connection, results)
+        return [result if is_stored else error for result, is_stored in zip(results, stored, strict=True)]
 
     async def refuse(self, refusal: Refusal) -> None:
         """The refusal and its reports are on disk (docs/protocol.md §1.3)."""
