@@ -23,6 +23,7 @@ from gateway.daemon.building import build_intake, own_hostname, report_rules, te
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.room import Room
 from gateway.daemon.shortage import DiskWatch
+from gateway.daemon.soundness import Soundness
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from gateway.janitor import Janitor
@@ -148,6 +149,7 @@ class Daemon:
                         ("mailer", self._mailer.run()),
                         ("janitor", self._janitor.run()),
                         ("room", self._room.run()),
+                        ("soundness", self._soundness.run()),
                     )
                 ]
                 http = [] if self._http is None else [self._run_stage(group, "http", self._http.serve())]
@@ -176,6 +178,8 @@ class Daemon:
                 self._reserve.fill()
         self._store = await self._with_reserve(lambda: Store.open(self._config.store, reserve=self._reserve))
         self._resources.push_async_callback(self._store.close)
+        self._soundness = Soundness(database, self._clock)
+        await self._soundness.check_at_start()
 
     async def _with_reserve(self, step: Callable[[], Awaitable[T]]) -> T:
         """Return what the step returns. On a full disk it has the reserve: even to open a store takes room."""
@@ -218,6 +222,7 @@ class Daemon:
             on_report=mailer_bell.ring,
         )
         self._room = self._build_room()
+        self._store.on_ruin = self._room.bell.ring  # which ends the gateway, whoever it was that found the ruin
         self._listener = Listener(config.smtp, self._intake, find_shortage=self._room.find_shortage)
         self._mailer = Mailer(
             store=self._store,
@@ -292,7 +297,7 @@ class Daemon:
 
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._is_draining = True
-        for part in (self._dispatcher, self._mailer, self._janitor, self._room):
+        for part in (self._dispatcher, self._mailer, self._janitor, self._room, self._soundness):
             part.stop()
         try:
             async with asyncio.timeout(GRACE_S):

@@ -33,7 +33,8 @@ class Room:
         self._reserve = reserve
         self._most_waiting_sms = most_waiting_sms
         self._is_queue_full = False
-        self._stage = Stage(name="room", bell=Bell(), look=self._look, poll_s=EVERY_S)
+        self.bell = Bell()
+        self._stage = Stage(name="room", bell=self.bell, look=self._look, poll_s=EVERY_S)
 
     async def run(self) -> None:
         """Work until stopped."""
@@ -56,6 +57,7 @@ class Room:
         return "too many SMS wait to be sent" if self._is_queue_full else None
 
     async def _look(self, _crew: Crew) -> float:
+        self._store.raise_if_ruined()
         if self._reserve is not None and self._reserve.is_spent:
             await asyncio.to_thread(self._reserve.fill)
         if self._most_waiting_sms:

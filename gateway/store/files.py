@@ -59,7 +59,8 @@ def check_soundness(connection: sqlite3.Connection, tell: Tell) -> None:
     with watch_statements(connection, tell, "checking"):
         found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
-            raise StoreUnusable(f"the database is damaged ({found}): take an older backup")
+            where = found.splitlines()[-1]
+            raise StoreUnusable(f"the database is damaged ({where}): take an older backup")
         if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
             raise StoreUnusable("the database is damaged (a row refers to one that is not there): take an older backup")
 

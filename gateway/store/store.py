@@ -1,6 +1,7 @@
 """The store itself: one public method per step of the flow, one transaction each."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -27,7 +28,7 @@ from gateway.store.base import (
     Settlement,
 )
 from gateway.store.database import Database, Transaction, connect
-from gateway.store.errors import StoreUnavailable, translated
+from gateway.store.errors import StoreUnavailable, StoreUnusable, translated
 from gateway.store.group_commit import GroupCommit, Result
 from gateway.store.reserve import Reserve
 from gateway.store.schema import check
@@ -41,12 +42,17 @@ class Store:
     (come back later; `is_full` when it is the disk) within the deadline of the settings, `StoreUnusable` when somebody
     must act, `StoreError` for a row that contradicts the others. A cancelled step is undone, unless it was already
     committing; no step leaves the store unusable for the next.
+
+    After `StoreUnusable` every step raises it, and `on_ruin` is called: who found it may be one mail's session.
     """
+
+    on_ruin: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, database: Database, settings: StoreSettings, reserve: Reserve | None = None) -> None:
         self._database = database
         self._settings = settings
         self._reserve = reserve
+        self._ruin: StoreUnusable | None = None
         self._group = GroupCommit(self._admit_all)
 
     @classmethod
@@ -83,7 +89,7 @@ class Store:
 
     async def ping(self) -> None:
         """The store answers a question, and is still the one that was opened (readiness)."""
-        with translated():
+        async with self._in_time():
             self._database.check_presence()
         async with self._step(self._database.read) as connection:
             await connection.execute(sa.select(1))
@@ -263,6 +269,7 @@ class Store:
     async def _in_time(self) -> AsyncIterator[None]:
         # The first timeout cuts the statement off and closes its connection, which waits for the driver; the second
         # is for a driver that hangs, say on a disk that no longer answers
+        self.raise_if_ruined()
         try:
             with translated():
                 async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
@@ -272,6 +279,15 @@ class Store:
             if error.is_full and self._reserve is not None:
                 self._reserve.spend()  # whoever has a result to store tries again, and finds room
             raise
+        except StoreUnusable as error:
+            self._ruin = error
+            self.on_ruin()
+            raise
+
+    def raise_if_ruined(self) -> None:
+        """Raises what made the store unusable, if anything has."""
+        if self._ruin is not None:
+            raise copy.copy(self._ruin)  # its own, for a traceback grows where it is raised
 
     @property
     def _is_full(self) -> bool:
