@@ -48,10 +48,10 @@ class Store:
 
     on_ruin: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, database: Database, settings: StoreSettings, reserve: Reserve | None = None) -> None:
+    def __init__(self, database: Database, settings: StoreSettings) -> None:
         self._database = database
         self._settings = settings
-        self._reserve = reserve
+        self._reserve: Reserve | None = None
         self._ruin: StoreUnusable | None = None
         self._group = GroupCommit(self._admit_all)
 
@@ -72,7 +72,8 @@ class Store:
         """
         with translated():
             database = connect(settings, read_only=read_only)
-            store = cls(database, settings, reserve)
+            store = cls(database, settings)
+        store._reserve = reserve
         try:
             async with store._step(database.read if read_only else database.write) as connection:
                 await check(connection, may_be_copy=read_only or may_be_copy)
