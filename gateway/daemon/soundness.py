@@ -17,8 +17,8 @@ from gateway.store.pages import check_pages
 
 _log = structlog.get_logger(__name__)
 
-AT_START_S = 2.0
-"""So long the start waits for it: enough for some hundred thousand SMS."""
+AT_START_S = 1.0
+"""So long the start waits for it: enough for a hundred thousand SMS."""
 
 
 class Soundness:

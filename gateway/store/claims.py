@@ -15,7 +15,7 @@ from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, SmsEvent, SmsId, SmsSt
 from gateway.store import tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
-from gateway.store.tables import one_of
+from gateway.store.tables import by_index, one_of
 
 _WINDOW = 20
 """How far a claim looks for SMS with the options of the oldest: this many times its limit.
@@ -42,9 +42,10 @@ class Claim:
 def due_lanes_query(now: datetime) -> sa.Select[Any]:
     """The accounts that have an SMS to send, by hopping through the index from account to account."""
     first = sa.select(sa.func.min(_sms.account).label("account")).where(_IS_QUEUED)
-    lane = first.cte("lane", recursive=True)
-    following = sa.select(sa.func.min(_sms.account)).where(_IS_QUEUED, _sms.account > lane.c.account).scalar_subquery()
-    lane = lane.union_all(sa.select(following).where(lane.c.account.is_not(None)))
+    lane = by_index(first, tables.sms, "ix_sms_lane").cte("lane", recursive=True)
+    following = sa.select(sa.func.min(_sms.account)).where(_IS_QUEUED, _sms.account > lane.c.account)
+    hop = by_index(following, tables.sms, "ix_sms_lane").scalar_subquery()
+    lane = lane.union_all(sa.select(hop).where(lane.c.account.is_not(None)))
     is_due = sa.exists().where(_IS_QUEUED, _sms.account == lane.c.account, _sms.due_at <= now, _sms.expires_at > now)
     return sa.select(lane.c.account).where(lane.c.account.is_not(None), is_due)
 

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -147,6 +148,13 @@ def _read_options(path: Path) -> dict[str, str]:
     return {"mode": "ro", "immutable": "1"} if is_idle else {"mode": "ro"}
 
 
+class _HintingCompiler(SQLiteCompiler):
+    """Writes which index a query goes by (`tables.by_index`), which SQLAlchemy does for other databases only."""
+
+    def get_from_hint_text(self, table: sa.FromClause, text: str | None) -> str | None:
+        return text
+
+
 def _sqlite_engine(
     settings: StoreSettings, path: Path, options: Mapping[str, str], *, must_be_wal: bool, is_writer: bool = True
 ) -> AsyncEngine:
@@ -158,6 +166,8 @@ def _sqlite_engine(
         max_overflow=0,
         pool_timeout=settings.deadline_s,
     )
+
+    engine.sync_engine.dialect.statement_compiler = _HintingCompiler
 
     def prepare(connection: DBAPIConnection, _record: object) -> None:
         _prepare_sqlite(connection, settings, must_be_wal=must_be_wal)

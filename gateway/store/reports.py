@@ -15,7 +15,7 @@ from gateway.lifecycle import REPORT_MOVES, ReportEvent, ReportId, ReportState
 from gateway.store import tables
 from gateway.store.base import ClaimedReport, ReportSettlement
 from gateway.store.errors import StoreError
-from gateway.store.tables import one_of
+from gateway.store.tables import by_index, one_of
 
 _report = tables.report.c
 _IS_DUE = one_of("report.state", (ReportState.DUE,))
@@ -24,13 +24,14 @@ _IS_SENDING = one_of("report.state", (ReportState.SENDING,))
 
 def due_reports_query(now: datetime, limit: int) -> sa.Select[Any]:
     """The oldest that are due; what another node is claiming is left to it."""
-    return (
+    query = (
         sa.select(tables.report)
         .where(_IS_DUE, _report.due_at <= now)
         .order_by(_report.due_at, _report.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
+    return by_index(query, tables.report, "ix_report_due")
 
 
 async def claim(
