@@ -82,7 +82,8 @@ async def claim_batch(connection: AsyncConnection, claim: Claim) -> tuple[Claime
         rows = (await connection.execute(batch_query(rows[0], claim))).mappings().all()
     moved = await connection.execute(
         tables.sms.update()
-        .where(_sms.id.in_([row["id"] for row in rows]), _IS_QUEUED)
+        # As a parameter: written out, it would lead SQLite to the index of all that is queued, not to these ids
+        .where(_sms.id.in_([row["id"] for row in rows]), _sms.state == SmsState.QUEUED)
         .values(
             state=SMS_MOVES[SmsState.QUEUED][SmsEvent.CLAIMED],
             since_at=claim.now,

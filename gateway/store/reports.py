@@ -43,7 +43,8 @@ async def claim(
         return ()
     moved = await connection.execute(
         tables.report.update()
-        .where(_report.id.in_([row["id"] for row in rows]), _IS_DUE)
+        # States as parameters: written out, they would lead SQLite to the index of all of them, not to these ids
+        .where(_report.id.in_([row["id"] for row in rows]), _report.state == ReportState.DUE)
         .values(
             state=REPORT_MOVES[ReportState.DUE][ReportEvent.CLAIMED],
             since_at=now,
@@ -71,7 +72,7 @@ async def settle(
         raise ValueError("one report is moved twice at once")
     locked = await connection.execute(
         sa.select(_report.id, _report.epoch)
-        .where(_report.id.in_(sorted(targets)), _IS_SENDING)
+        .where(_report.id.in_(sorted(targets)), _report.state == ReportState.SENDING)
         .order_by(_report.id)
         .with_for_update(key_share=True)
     )

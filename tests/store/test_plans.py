@@ -1,6 +1,7 @@
 """Every query that a stage repeats finds its rows through its index, on both databases."""
 
 import re
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -51,7 +52,8 @@ async def plan_by_keys(store: Store, query: sa.Select[Any]) -> str:
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
         compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
         names = compiled.positiontup
-        keys = compiled.params if names is None else tuple(compiled.params[name] for name in names)
+        plain = {name: key.value if isinstance(key, Enum) else key for name, key in compiled.params.items()}
+        keys = plain if names is None else tuple(plain[name] for name in names)
         return "\n".join(str(line[-1]) for line in await connection.exec_driver_sql(f"{explain} {compiled}", keys))
 
 
@@ -113,7 +115,8 @@ async def test_the_answers_of_an_envoi_are_found_by_it(full_store: Store) -> Non
     envoi = EnvoiId((await rows(full_store, tables.envoi))[0]["id"])
 
     await assert_uses(full_store, settling.answers_query([envoi]), "uq_sms_envoi_id|autoindex")
-    await assert_uses(full_store, settling.unanswered_query([envoi]))
+    unanswered = await plan_by_keys(full_store, settling.unanswered_query([envoi]))
+    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unanswered), unanswered
 
 
 async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> None:
