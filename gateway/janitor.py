@@ -74,6 +74,12 @@ class Janitor:
             moved = await self._outcomes.recover_lost(as_of=as_of, limit=_AT_ONCE)
         await self._recover_reports(now, as_of=as_of)
 
+    async def resolve_all(self) -> None:
+        """Every unknown fate is resolved now, not after the window: for a store that was restored from a backup."""
+        now = self._clock.now()
+        while await self._outcomes.resolve_uncertain(before=now, limit=_AT_ONCE) >= _AT_ONCE:
+            pass
+
     async def clean(self) -> bool:
         """One round is done; return whether it was full, so that more is left."""
         now = self._clock.now()

@@ -8,11 +8,11 @@ Diagnostics: events `daemon_ready`, `drain_cut` (warning: what had to be broken 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import structlog
 
@@ -21,10 +21,11 @@ from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.daemon.building import build_intake, own_hostname, reader_pool, report_rules, text_profiles
 from gateway.daemon.ownership import sole_owner
+from gateway.daemon.room import Room
 from gateway.daemon.shortage import DiskWatch
+from gateway.daemon.soundness import Soundness
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
-from gateway.intake import Reply
 from gateway.janitor import Janitor
 from gateway.mailer import Mailer
 from gateway.outcomes import Outcomes
@@ -34,8 +35,11 @@ from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import Backlog
 from gateway.store.database import sqlite_path
+from gateway.store.reserve import Reserve
 from gateway.web import HttpServer, health_app
 from gateway.worker import Bell
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -83,6 +87,7 @@ class Daemon:
         self._until = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._addresses: Addresses | None = None
+        self._reserve: Reserve | None = None
 
     @property
     def addresses(self) -> Addresses:
@@ -126,7 +131,9 @@ class Daemon:
                 self._resources.callback(self._http.close)
             self._addresses = Addresses(smtp=smtp, http=http)
             if sqlite_path(self._config.store) is not None:
-                await self._janitor.recover_own()  # no need to wait for the leases: nobody else uses this file
+                await self._with_reserve(
+                    self._janitor.recover_own
+                )  # no need to wait for the leases: nobody else uses this file
         except BaseException:
             await self._resources.aclose()
             raise
@@ -142,6 +149,8 @@ class Daemon:
                         ("dispatcher", self._dispatcher.run()),
                         ("mailer", self._mailer.run()),
                         ("janitor", self._janitor.run()),
+                        ("room", self._room.run()),
+                        ("soundness", self._soundness.run()),
                     )
                 ]
                 http = [] if self._http is None else [self._run_stage(group, "http", self._http.serve())]
@@ -171,8 +180,23 @@ class Daemon:
         database = sqlite_path(self._config.store)
         if database is not None:
             self._resources.enter_context(sole_owner(database))
-        self._store = await Store.open(self._config.store)
+            if self._config.store.reserve_bytes:
+                self._reserve = Reserve(database, self._config.store.reserve_bytes)
+                self._reserve.fill()
+        self._store = await self._with_reserve(lambda: Store.open(self._config.store, reserve=self._reserve))
         self._resources.push_async_callback(self._store.close)
+        self._soundness = Soundness(database, self._clock)
+        await self._soundness.check_at_start()
+
+    async def _with_reserve(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Return what the step returns. On a full disk it has the reserve: even to open a store takes room."""
+        try:
+            return await step()
+        except StoreUnavailable:
+            if self._reserve is None:
+                raise
+            self._reserve.spend()
+            return await step()
 
     def _build(self) -> None:
         config, clock = self._config, self._clock
@@ -205,8 +229,9 @@ class Daemon:
             on_admitted=self._dispatcher.notice,
             on_report=mailer_bell.ring,
         )
-        self._find_shortage = self._choose_shortage()
-        self._listener = Listener(config.smtp, self._intake, find_shortage=self._find_shortage)
+        self._room = self._build_room()
+        self._store.on_ruin = self._room.bell.ring  # which ends the gateway, whoever it was that found the ruin
+        self._listener = Listener(config.smtp, self._intake, find_shortage=self._room.find_shortage)
         self._mailer = Mailer(
             store=self._store,
             settings=config.reports,
@@ -222,13 +247,13 @@ class Daemon:
             app = health_app(clock=clock, find_obstacles=self._find_obstacles, count_backlog=self._count_backlog)
             self._http = HttpServer(app, listen=config.http.listen)
 
-    def _choose_shortage(self) -> Callable[[], Reply | None]:
+    def _build_room(self) -> Room:
         """Return what the listener asks at MAIL; PostgreSQL's disk is PostgreSQL's to watch."""
-        database = sqlite_path(self._config.store)
-        if database is None:
-            return lambda: None
-        watch = DiskWatch(database.parent, max_mail_bytes=self._config.smtp.max_mail_bytes, clock=self._clock)
-        return watch.find_shortage
+        database, disk = sqlite_path(self._config.store), None
+        if database is not None:
+            disk = DiskWatch(database.parent, max_mail_bytes=self._config.smtp.max_mail_bytes, clock=self._clock)
+        most = self._config.store.most_waiting_sms
+        return Room(store=self._store, disk=disk, reserve=self._reserve, most_waiting_sms=most)
 
     def _build_carriers(self, config: Config, present: Mapping[str, Carrier]) -> dict[str, Carrier]:
         """Return the carriers of a configuration; one whose settings are the same stays the same object."""
@@ -280,7 +305,7 @@ class Daemon:
 
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._is_draining = True
-        for part in (self._dispatcher, self._mailer, self._janitor):
+        for part in (self._dispatcher, self._mailer, self._janitor, self._room, self._soundness):
             part.stop()
         try:
             async with asyncio.timeout(GRACE_S):
@@ -297,8 +322,9 @@ class Daemon:
 
     async def _find_obstacles(self) -> Sequence[str]:
         obstacles = ["draining"] if self._is_draining else []
-        if self._find_shortage() is not None:
-            obstacles.append("the disk of the store has no room for mail")
+        shortage = self._room.find_obstacle()
+        if shortage is not None:
+            obstacles.append(shortage)
         try:
             await self.ping()
         except (GatewayError, TimeoutError):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.store import StoreUnusable
+from gateway.store.files import give_to_owner
 
 
 @contextmanager
@@ -22,6 +23,7 @@ def sole_owner(database: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreUnusable(f"{path} cannot be created: {error.strerror}") from error
     try:
+        give_to_owner(descriptor, database)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

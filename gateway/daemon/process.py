@@ -4,7 +4,7 @@ SIGTERM and SIGINT drain; a second one breaks everything off, and what has not e
 reads the configuration again: an unusable one changes nothing and is logged as an error.
 
 Diagnostics: events `drain_began`, `daemon_stopped`, `configuration_reloaded` (info), `configuration_doubtful`
-(warning), `configuration_unusable`, `daemon_failed` (error), `watchdog_unfed` (warning).
+(warning), `configuration_unusable`, `daemon_failed` (error), `start_delayed`, `watchdog_unfed` (warning).
 """
 
 import asyncio
@@ -26,13 +26,16 @@ from gateway.daemon.gateway import Daemon
 from gateway.daemon.systemd import Notifier
 from gateway.errors import GatewayError
 from gateway.log import register_secrets, set_up_logging
+from gateway.smtp.listener import ListenError
 from gateway.store import StoreUnavailable, StoreUnusable
+from gateway.web.server import HttpUnavailable
 
 _log = structlog.get_logger(__name__)
 
 STOPPED, FAILED, STORE_OR_NETWORK = 0, 1, 4
 
 _CUT_AFTER_S = 2.0
+_START_PAUSE_S = 5.0
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -71,7 +74,8 @@ class _Process:
 
     async def run(self) -> int:
         self._take_signals()
-        await self._daemon.start()
+        if not await self._start():
+            return STOPPED
         gc.collect()
         gc.freeze()  # what is there now stays: looking through it again and again doubled the slowest mails
         try:
@@ -90,6 +94,26 @@ class _Process:
             self._ignore_signals()
         _log.info("daemon_stopped", is_cut=self._is_cut)
         return FAILED if self._is_cut else STOPPED
+
+    async def _start(self) -> bool:
+        """Return whether it started, and was not told to stop before.
+
+        Under a supervisor, what may come back is waited for: an end would look like one that an operator must see to.
+        """
+        while True:
+            try:
+                await self._daemon.start()
+            except (StoreUnavailable, ListenError, HttpUnavailable) as error:
+                if not self._notifier.is_supervised:
+                    raise
+                _log.warning("start_delayed", error=str(error), pause_s=_START_PAUSE_S)
+            else:
+                return True
+            self._daemon = Daemon(self._config)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_START_PAUSE_S):
+                    await self._stop.wait()
+                return False
 
     def _announce(self) -> None:
         line = f"ready {self._daemon.addresses}"

@@ -13,6 +13,11 @@ class Notifier:
         self._path = environ.get("NOTIFY_SOCKET", "")
         self.watchdog_s = _watchdog_s(environ)
 
+    @property
+    def is_supervised(self) -> bool:
+        """True when somebody wants to be told."""
+        return bool(self._path)
+
     def ready(self, status: str) -> None:
         """Start-up, or a reload, is complete."""
         self._send(f"READY=1\nSTATUS={status}")

@@ -203,6 +203,26 @@ def _look_up(connection: sa.Connection, orders: Sequence[Order], balances: _Bala
     )
 
 
+def find_stored(connection: sa.Connection, results: Sequence[Result]) -> list[bool]:
+    """For each result whether what it says is there; an order that could not be stored is as it says."""
+    ids = [_stored_as(result) for result in results]
+    wanted = [mail_id for mail_id in ids if mail_id is not None]
+    found = set(connection.scalars(sa.select(tables.mail.c.id).where(tables.mail.c.id.in_(wanted))))
+    return [mail_id is None or mail_id in found for mail_id in ids]
+
+
+def _stored_as(result: Result) -> MailId | None:
+    match result:
+        case Stored() | Duplicate():
+            return result.mail_id
+        case Retransmitted():
+            return result.first_mail_id  # which may have come in the same transaction
+        case StoreError():
+            return None
+        case _:
+            assert_never(result)
+
+
 def foresee(connection: sa.Connection, order: Order) -> Foreseen:
     """What would become of the order, by the same rules; nothing is written."""
     balances = credit.read_balances(connection, [order.mail.account])

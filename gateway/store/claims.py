@@ -16,7 +16,7 @@ from gateway.store import tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
 from gateway.store.inserts import insert_all
-from gateway.store.tables import one_of
+from gateway.store.tables import by_index, one_of
 
 _WINDOW = 20
 """How far a claim looks for SMS with the options of the oldest: this many times its limit.
@@ -43,9 +43,10 @@ class Claim:
 def due_lanes_query(now: datetime) -> sa.Select[Any]:
     """The accounts that have an SMS to send, by hopping through the index from account to account."""
     first = sa.select(sa.func.min(_sms.account).label("account")).where(_IS_QUEUED)
-    lane = first.cte("lane", recursive=True)
-    following = sa.select(sa.func.min(_sms.account)).where(_IS_QUEUED, _sms.account > lane.c.account).scalar_subquery()
-    lane = lane.union_all(sa.select(following).where(lane.c.account.is_not(None)))
+    lane = by_index(first, tables.sms, "ix_sms_lane").cte("lane", recursive=True)
+    following = sa.select(sa.func.min(_sms.account)).where(_IS_QUEUED, _sms.account > lane.c.account)
+    hop = by_index(following, tables.sms, "ix_sms_lane").scalar_subquery()
+    lane = lane.union_all(sa.select(hop).where(lane.c.account.is_not(None)))
     is_due = sa.exists().where(_IS_QUEUED, _sms.account == lane.c.account, _sms.due_at <= now, _sms.expires_at > now)
     return sa.select(lane.c.account).where(lane.c.account.is_not(None), is_due)
 
@@ -87,7 +88,8 @@ def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ..
         rows = (connection.execute(batch_query(rows[0], claim))).mappings().all()
     moved = connection.execute(
         tables.sms.update()
-        .where(_sms.id.in_([row["id"] for row in rows]), _IS_QUEUED)
+        # As a parameter: written out, it would lead SQLite to the index of all that is queued, not to these ids
+        .where(_sms.id.in_([row["id"] for row in rows]), _sms.state == SmsState.QUEUED)
         .values(
             state=SMS_MOVES[SmsState.QUEUED][SmsEvent.CLAIMED],
             since_at=claim.now,

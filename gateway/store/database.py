@@ -36,6 +36,9 @@ _MAKE_OR_RESTORE = (
 class Database(Protocol):
     """Where the rows are: transactions, and the little in which the two databases differ."""
 
+    can_lose_commits: bool
+    """True when a COMMIT may have happened although its answer was lost: over a connection. Else its error is true."""
+
     async def write(self, choose: Callable[[], Work[T]]) -> T:
         """Return what the work does in one transaction that may write: rolled back if it raises, else committed.
 
@@ -69,6 +72,8 @@ def connect(settings: StoreSettings, *, must_be_wal: bool = True, read_only: boo
 
 class SqliteDatabase:
     """One file, one writer."""
+
+    can_lose_commits = False
 
     def __init__(self, settings: StoreSettings, path: Path, *, must_be_wal: bool, read_only: bool = False) -> None:
         self._path = path
@@ -175,6 +180,8 @@ def _ask(cursor: DBAPICursor | sqlite3.Cursor, statement: str) -> object:
 
 class PostgresDatabase:
     """A server, perhaps with other nodes of the gateway at work on it."""
+
+    can_lose_commits = True
 
     def __init__(self, settings: StoreSettings, url: URL, *, read_only: bool = False) -> None:
         self._engine = _postgres_engine(settings, url, read_only=read_only)

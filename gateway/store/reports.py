@@ -15,7 +15,7 @@ from gateway.pauses import PausePoint, pause_at
 from gateway.store import tables
 from gateway.store.base import ClaimedReport, ReportSettlement
 from gateway.store.errors import StoreError
-from gateway.store.tables import one_of
+from gateway.store.tables import by_index, one_of
 
 _report = tables.report.c
 _IS_DUE = one_of("report.state", (ReportState.DUE,))
@@ -24,13 +24,14 @@ _IS_SENDING = one_of("report.state", (ReportState.SENDING,))
 
 def due_reports_query(now: datetime, limit: int) -> sa.Select[Any]:
     """The oldest that are due; what another node is claiming is left to it."""
-    return (
+    query = (
         sa.select(tables.report)
         .where(_IS_DUE, _report.due_at <= now)
         .order_by(_report.due_at, _report.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
+    return by_index(query, tables.report, "ix_report_due")
 
 
 def claim(connection: sa.Connection, now: datetime, lease_until: datetime, limit: int) -> tuple[ClaimedReport, ...]:
@@ -40,7 +41,8 @@ def claim(connection: sa.Connection, now: datetime, lease_until: datetime, limit
         return ()
     moved = connection.execute(
         tables.report.update()
-        .where(_report.id.in_([row["id"] for row in rows]), _IS_DUE)
+        # States as parameters: written out, they would lead SQLite to the index of all of them, not to these ids
+        .where(_report.id.in_([row["id"] for row in rows]), _report.state == ReportState.DUE)
         .values(
             state=REPORT_MOVES[ReportState.DUE][ReportEvent.CLAIMED],
             since_at=now,
@@ -67,7 +69,7 @@ def settle(connection: sa.Connection, settlements: Sequence[ReportSettlement], n
         raise ValueError("one report is moved twice at once")
     locked = connection.execute(
         sa.select(_report.id, _report.epoch)
-        .where(_report.id.in_(sorted(targets)), _IS_SENDING)
+        .where(_report.id.in_(sorted(targets)), _report.state == ReportState.SENDING)
         .order_by(_report.id)
         .with_for_update(key_share=True)
     )

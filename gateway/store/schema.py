@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from gateway.store import tables
+from gateway.store import copies, tables
 from gateway.store.database import connect, create_sqlite_file, sqlite_path, switch_to_wal
 from gateway.store.errors import StoreUnusable, translated
 from gateway.store.settings import StoreSettings
@@ -50,8 +50,8 @@ async def migrate(settings: StoreSettings) -> Migrated:
     return Migrated(from_revision=before, to_revision=_newest())
 
 
-def check(connection: sa.Connection) -> None:
-    """Raises `StoreUnusable` unless the tables are there, readable, and those of this version."""
+def check(connection: sa.Connection, *, may_be_copy: bool = False) -> None:
+    """Raises `StoreUnusable` unless the tables are there, readable, those of this version, and no unaccepted copy."""
     revision = _revision(connection)
     if revision is None:
         raise StoreUnusable("the store is empty: run mail2sms migrate once to create it")
@@ -59,6 +59,12 @@ def check(connection: sa.Connection) -> None:
         raise StoreUnusable(f"the store is older than this version (revision {revision}): run mail2sms migrate")
     for table in tables.metadata.sorted_tables:
         connection.execute(sa.select(table).limit(1))
+    mark = None if may_be_copy else copies.find_mark(connection)
+    if mark is not None:
+        raise StoreUnusable(
+            f"the store is {mark}: what waits in it may have been sent since; "
+            "say what shall become of it with mail2sms restore --queued hold (or send)"
+        )
 
 
 def _revision(connection: sa.Connection) -> str | None:
@@ -103,4 +109,5 @@ def _upgrade(connection: sa.Connection) -> str | None:
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    copies.sign(connection)
     return before

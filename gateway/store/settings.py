@@ -28,6 +28,19 @@ class StoreSettings(Settings):
         default=67_108_864, ge=0, description="SQLite: what the write-ahead log is cut back to after a checkpoint."
     )
 
+    reserve_bytes: int = Field(
+        default=33_554_432,
+        ge=0,
+        le=1_073_741_824,
+        description="SQLite: room set aside on its disk in a file beside it, given up when the disk is full, so that "
+        "what carriers have answered by then can be stored. 0: none.",
+    )
+    most_waiting_sms: int = Field(
+        default=1_000_000,
+        ge=0,
+        description="While so many SMS wait to be sent no mail is taken (452). 0: any number may wait.",
+    )
+
     @field_validator("url")
     @classmethod
     def _check_url(cls, value: str) -> str:

@@ -22,7 +22,7 @@ from gateway.store.base import AnsweredEnvoi, RenderNot, Settled, Settlement
 from gateway.store.errors import StoreError
 from gateway.store.inserts import insert_all
 from gateway.store.order_rows import report_row
-from gateway.store.tables import LATER_WORDS, SMS_UNANSWERED, SMS_WAITING, UNCOUNTED, one_of
+from gateway.store.tables import LATER_WORDS, SMS_UNANSWERED, SMS_WAITING, UNCOUNTED
 
 _sms = tables.sms.c
 _envoi = tables.envoi.c
@@ -215,7 +215,8 @@ def _lock_unstaged(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[En
 
 def unanswered_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
     """Those of the envois with an SMS that has no answer yet."""
-    return sa.select(_sms.envoi_id).where(_sms.envoi_id.in_(ids), one_of("sms.state", SMS_UNANSWERED)).distinct()
+    # States as parameters: written out, they would lead SQLite to the index of all that is open, not to these envois
+    return sa.select(_sms.envoi_id).where(_sms.envoi_id.in_(ids), _sms.state.in_(SMS_UNANSWERED)).distinct()
 
 
 def _complete(connection: sa.Connection, ids: Sequence[EnvoiId]) -> list[EnvoiId]:

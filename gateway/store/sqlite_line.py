@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import DBAPIError
 
 T = TypeVar("T")
@@ -127,6 +128,13 @@ def _keeps_line(error: BaseException) -> bool:
     return getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _KEEPS_LINE
 
 
+class _HintingCompiler(SQLiteCompiler):
+    """Writes which index a query goes by (`tables.by_index`), which SQLAlchemy does for other databases only."""
+
+    def get_from_hint_text(self, table: sa.FromClause, text: str | None) -> str | None:
+        return text
+
+
 class _Thread(aiosqlite.Connection):
     """aiosqlite's connection and its thread, given whole transactions of SQLAlchemy."""
 
@@ -135,6 +143,7 @@ class _Thread(aiosqlite.Connection):
         self.lock_slices = lock_slices  # of the wait for the lock with which a transaction begins
         self._thread.daemon = True  # one that hangs in the disk must not keep the process from ending
         self._engine = sa.create_engine("sqlite://", creator=lambda: self._conn, poolclass=sa.StaticPool)
+        self._engine.dialect.statement_compiler = _HintingCompiler
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         self._alchemy: sa.Connection | None = None
 

@@ -1,6 +1,7 @@
 """The store itself: one public method per step of the flow, one transaction each."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import sqlalchemy as sa
 
 from gateway.lifecycle import ReportId
-from gateway.store import admission, claims, credit, reports, settling, tally, watch
+from gateway.store import admission, claims, credit, reports, restoring, settling, tally, watch
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
@@ -28,8 +29,9 @@ from gateway.store.base import (
     Tally,
 )
 from gateway.store.database import Database, connect
-from gateway.store.errors import translated
+from gateway.store.errors import StoreUnavailable, StoreUnusable, translated
 from gateway.store.group_commit import GroupCommit, Result
+from gateway.store.reserve import Reserve
 from gateway.store.schema import check
 from gateway.store.settings import StoreSettings
 
@@ -44,24 +46,41 @@ class Store:
     (come back later; `is_full` when it is the disk) within the deadline of the settings, `StoreUnusable` when somebody
     must act, `StoreError` for a row that contradicts the others. A cancelled step is undone, unless it was already
     committing; no step leaves the store unusable for the next.
+
+    After `StoreUnusable` every step raises it, and `on_ruin` is called: who found it may be one mail's session.
     """
+
+    on_ruin: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, database: Database, settings: StoreSettings) -> None:
         self._database = database
         self._settings = settings
+        self._reserve: Reserve | None = None
+        self._ruin: StoreUnusable | None = None
         self._group = GroupCommit(self._admit_all)
 
     @classmethod
-    async def open(cls, settings: StoreSettings, *, read_only: bool = False) -> Self:
+    async def open(
+        cls,
+        settings: StoreSettings,
+        *,
+        read_only: bool = False,
+        may_be_copy: bool = False,
+        reserve: Reserve | None = None,
+    ) -> Self:
         """The store is there, of this version, and durable; else `StoreUnusable`. Creates and changes nothing.
 
-        `read_only`: steps that write raise `StoreUnavailable`; a daemon at work on the store is not disturbed.
+        `read_only`: steps that write raise `StoreUnavailable`; a daemon at work on the store is not disturbed. A backup
+        that was put into place is refused for writing until it was accepted, unless `may_be_copy`. `reserve` is
+        spent when the disk is full; from then until it is filled again nothing is admitted, and nothing claimed.
         """
         with translated():
             database = connect(settings, read_only=read_only)
             store = cls(database, settings)
+        store._reserve = reserve
         try:
-            await (store._read(check) if read_only else store._write(check))
+            step = partial(check, may_be_copy=read_only or may_be_copy)
+            await (store._read(step) if read_only else store._write(step))
             await store.ping()
         except BaseException:
             await store.close()
@@ -75,7 +94,7 @@ class Store:
 
     async def ping(self) -> None:
         """The store answers a question, and is still the one that was opened (readiness)."""
-        with translated():
+        async with self._in_time():
             self._database.check_presence()
         await self._read(lambda connection: connection.scalar(sa.select(1)))
 
@@ -92,6 +111,7 @@ class Store:
         Mails that arrive together share a transaction, and one that cannot be stored, or whose caller gives up, harms
         no other. After `StoreUnavailable` it may be stored all the same: the sender sends it again, and it is found.
         """
+        self._refuse_if_full()
         async with self._in_time():
             return await self._group.admit(order)
 
@@ -100,11 +120,29 @@ class Store:
         return await self._read(admission.foresee, order)
 
     async def _admit_all(self, gather: Callable[[], Sequence[Order]]) -> Sequence[Result]:
+        written: list[Sequence[Result]] = []
+
+        def store(connection: sa.Connection, orders: Sequence[Order]) -> Sequence[Result]:
+            written.append(admission.store_orders(connection, orders))
+            return written[0]
+
+        try:
+            with translated():
+                return await self._database.write(lambda: partial(store, orders=gather()))
+        except StoreUnavailable as error:
+            if not written or not self._database.can_lose_commits:
+                raise
+            return await self._find_out(written[0], error)
+
+    async def _find_out(self, results: Sequence[Result], error: StoreUnavailable) -> Sequence[Result]:
+        """What became of the orders whose COMMIT was sent and not answered: a new connection sees it, or it is not."""
         with translated():
-            return await self._database.write(lambda: partial(admission.store_orders, orders=gather()))
+            stored = await self._database.read(partial(admission.find_stored, results=results))
+        return [result if is_stored else error for result, is_stored in zip(results, stored, strict=True)]
 
     async def refuse(self, refusal: Refusal) -> None:
         """The refusal and its reports are on disk (docs/protocol.md §1.3)."""
+        self._refuse_if_full()
         await self._write(admission.store_refusal, refusal)
 
     # --- dispatcher and outcomes -------------------------------------------------------------------------------------
@@ -121,6 +159,8 @@ class Store:
         Oldest first; none when nothing is due. The attempts are committed: the call to the carrier may begin. Whoever
         got them must settle them before `lease_until`; after it they are `lost_sms`. `limit` is 1 to 500.
         """
+        if self._is_full:
+            return ()  # no call begins whose result might find no room
         claim = claims.Claim(account=account, provider=provider, now=now, lease_until=lease_until, limit=limit)
         return await self._write(claims.claim_batch, claim)
 
@@ -153,6 +193,8 @@ class Store:
 
     async def claim_reports(self, *, now: datetime, lease_until: datetime, limit: int) -> tuple[ClaimedReport, ...]:
         """The oldest due reports, at most `limit`, are in `sending`. An overdue one too: its claimer gives it up."""
+        if self._is_full:
+            return ()
         return await self._write(reports.claim, now, lease_until, limit)
 
     async def settle_reports(self, settlements: Sequence[ReportSettlement], now: datetime) -> tuple[ReportId, ...]:
@@ -184,6 +226,14 @@ class Store:
         """The account may send so many parts beside those reserved; None: any number."""
         return await self._write(credit.put, account, parts, now)
 
+    async def hold_queued(self, now: datetime) -> int:
+        """A restored store is accepted: what waited in it to be sent is `held`; return how many there are."""
+        return await self._write(restoring.hold, now)
+
+    async def send_queued(self, now: datetime) -> int:
+        """A restored store is accepted: what waits, and what `hold_queued` held, will be sent; return how many."""
+        return await self._write(restoring.release, now)
+
     # --- everybody ---------------------------------------------------------------------------------------------------
 
     async def next_due_at(self, now: datetime) -> datetime | None:
@@ -193,6 +243,10 @@ class Store:
     async def next_report_due_at(self, now: datetime) -> datetime | None:
         """When the next report becomes due, after `now`. None when none waits."""
         return await self._read(watch.next_instant, watch.next_report_due_query(now))
+
+    async def count_waiting(self, limit: int) -> int:
+        """How many SMS wait to be sent; counted up to `limit`."""
+        return await self._read(lambda connection: connection.scalar(watch.waiting_query(limit)) or 0)
 
     async def backlog(self) -> Backlog:
         """How much there is in each state that is not final, and since when."""
@@ -214,7 +268,30 @@ class Store:
     async def _in_time(self) -> AsyncIterator[None]:
         # The first timeout cuts the transaction off and waits for its end; the second is for one that has none, say
         # on a disk that no longer answers
-        with translated():
-            async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
-                async with asyncio.timeout(self._settings.deadline_s):
-                    yield
+        self.raise_if_ruined()
+        try:
+            with translated():
+                async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
+                    async with asyncio.timeout(self._settings.deadline_s):
+                        yield
+        except StoreUnavailable as error:
+            if error.is_full and self._reserve is not None:
+                self._reserve.spend()  # whoever has a result to store tries again, and finds room
+            raise
+        except StoreUnusable as error:
+            self._ruin = error
+            self.on_ruin()
+            raise
+
+    def raise_if_ruined(self) -> None:
+        """Raises what made the store unusable, if anything has."""
+        if self._ruin is not None:
+            raise copy.copy(self._ruin)  # its own, for a traceback grows where it is raised
+
+    @property
+    def _is_full(self) -> bool:
+        return self._reserve is not None and self._reserve.is_spent
+
+    def _refuse_if_full(self) -> None:
+        if self._is_full:
+            raise StoreUnavailable("the disk of the store is full", is_full=True)

@@ -1,6 +1,5 @@
 """What needs somebody's attention: for the janitor, for sleeping, for health. Reads only."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -10,7 +9,10 @@ import sqlalchemy as sa
 from gateway.lifecycle import EnvoiId, MailId, ReportState, SmsEvent, SmsId, SmsState
 from gateway.store import tables
 from gateway.store.base import Backlog, LostSms
-from gateway.store.tables import REPORT_OPEN, SMS_OPEN, SMS_WAITING, one_of
+from gateway.store.tables import REPORT_OPEN, SMS_OPEN, SMS_WAITING, by_index, one_of
+
+MOST_COUNTED = 100_000
+"""Of one state. What carriers have accepted stays open until its receipt, which may be never: that is nearly all."""
 
 _sms = tables.sms.c
 _attempt = tables.attempt.c
@@ -31,7 +33,8 @@ _UNKNOWN_ATTEMPTS = (
 
 def lost_query(now: datetime, limit: int) -> sa.Select[Any]:
     """In `sending` with the lease over, longest first."""
-    return _rows(one_of("sms.state", (SmsState.SENDING,)), _sms.lease_until, now, limit)
+    query = _rows(one_of("sms.state", (SmsState.SENDING,)), _sms.lease_until, now, limit)
+    return by_index(query, tables.sms, "ix_sms_lease")
 
 
 def uncertain_query(before: datetime, limit: int) -> sa.Select[Any]:
@@ -41,7 +44,7 @@ def uncertain_query(before: datetime, limit: int) -> sa.Select[Any]:
 
 def expired_query(now: datetime, limit: int) -> sa.Select[Any]:
     """Waiting beyond their validity, longest first."""
-    return _rows(one_of("sms.state", SMS_WAITING), _sms.expires_at, now, limit)
+    return by_index(_rows(one_of("sms.state", SMS_WAITING), _sms.expires_at, now, limit), tables.sms, "ix_sms_expiry")
 
 
 def _rows(states: sa.TextClause, instant: sa.Column[datetime], until: datetime, limit: int) -> sa.Select[Any]:
@@ -70,13 +73,15 @@ def find(connection: sa.Connection, query: sa.Select[Any]) -> tuple[LostSms, ...
 
 def next_due_query(now: datetime) -> sa.Select[Any]:
     """When the next SMS becomes due; what is due already does not count."""
-    return sa.select(sa.func.min(_sms.due_at)).where(one_of("sms.state", (SmsState.QUEUED,)), _sms.due_at > now)
+    query = sa.select(sa.func.min(_sms.due_at)).where(one_of("sms.state", (SmsState.QUEUED,)), _sms.due_at > now)
+    return by_index(query, tables.sms, "ix_sms_due")
 
 
 def next_report_due_query(now: datetime) -> sa.Select[Any]:
     """The same of reports."""
     due_at = tables.report.c.due_at
-    return sa.select(sa.func.min(due_at)).where(one_of("report.state", (ReportState.DUE,)), due_at > now)
+    query = sa.select(sa.func.min(due_at)).where(one_of("report.state", (ReportState.DUE,)), due_at > now)
+    return by_index(query, tables.report, "ix_report_due")
 
 
 def next_instant(connection: sa.Connection, query: sa.Select[Any]) -> datetime | None:
@@ -85,25 +90,33 @@ def next_instant(connection: sa.Connection, query: sa.Select[Any]) -> datetime |
     return found
 
 
-def backlog_query(table: sa.Table, states: Iterable[Enum]) -> sa.Select[Any]:
-    """How many there are in each state that is not final, and since when the oldest is in it."""
-    return (
-        sa.select(table.c.state, sa.func.count().label("number"), sa.func.min(table.c.since_at).label("oldest"))
-        .where(one_of(f"{table.name}.state", states))
-        .group_by(table.c.state)
-    )
+def waiting_query(limit: int) -> sa.Select[Any]:
+    """How many are queued, at most `limit`."""
+    some = sa.select(_sms.due_at).where(one_of("sms.state", (SmsState.QUEUED,))).limit(limit)
+    return sa.select(sa.func.count()).select_from(by_index(some, tables.sms, "ix_sms_due").subquery())
+
+
+def backlog_query(table: sa.Table, state: Enum) -> sa.Select[Any]:
+    """How many there are in the state, counted up to `MOST_COUNTED`, and since when the oldest is in it."""
+    is_it = one_of(f"{table.name}.state", (state,))
+    index = f"ix_{table.name}_open"
+    some = by_index(sa.select(table.c.since_at).where(is_it).limit(MOST_COUNTED), table, index).subquery()
+    oldest = by_index(sa.select(sa.func.min(table.c.since_at)).where(is_it), table, index).scalar_subquery()
+    return sa.select(sa.func.count().label("number"), oldest.label("oldest")).select_from(some)
 
 
 def backlog(connection: sa.Connection) -> Backlog:
     """All states that are not final, those without rows too."""
     numbers: dict[str, dict[str, int]] = {}
     oldest: dict[str, dict[str, datetime]] = {}
+    states: tuple[Enum, ...]
     for table, states in ((tables.sms, SMS_OPEN), (tables.report, REPORT_OPEN)):
-        numbers[table.name] = {state.value: 0 for state in states}
-        oldest[table.name] = {}
-        for row in connection.execute(backlog_query(table, states)):
-            numbers[table.name][row.state.value] = row.number
-            oldest[table.name][row.state.value] = row.oldest
+        numbers[table.name], oldest[table.name] = {}, {}
+        for state in states:
+            row = connection.execute(backlog_query(table, state)).one()
+            numbers[table.name][state.value] = row.number
+            if row.oldest is not None:
+                oldest[table.name][state.value] = row.oldest
     return Backlog(
         sms=numbers["sms"], reports=numbers["report"], oldest_sms=oldest["sms"], oldest_reports=oldest["report"]
     )

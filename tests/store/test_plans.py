@@ -1,6 +1,7 @@
 """Every query that a stage repeats finds its rows through its index, on both databases."""
 
 import re
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 
 from gateway.lifecycle import EnvoiId, ReportState, SmsState
 from gateway.store import Store, admission, claims, credit, reports, settling, tables, watch
+from gateway.store.database import PostgresDatabase
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN
 from tests.store.samples import LATER, change, new_mail, new_order, new_report, new_sms, rows
 from tests.support.clock import START
@@ -32,9 +34,8 @@ async def full_store(store: Store) -> Store:
         for _ in range(3):
             sms, due = [new_sms(n) for n in range(1, 31)], [new_report() for _ in range(50)]
             await store.admit(new_order(*sms, mail=new_mail(account=account), reports=due))
-    await change(store, "ANALYZE")
-    # a new connection, for SQLite reads its statistics when it opens
-    await store._database.close()
+    if isinstance(store._database, PostgresDatabase):  # autovacuum does; on SQLite nobody keeps statistics
+        await change(store, "ANALYZE")
     return store
 
 
@@ -55,8 +56,8 @@ async def plan_by_keys(store: Store, query: sa.Select[Any], **wanted: object) ->
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
         found = query.compile(dialect=connection.dialect).construct_expanded_state(wanted)
-        names = found.positiontup
-        keys = found.parameters if names is None else tuple(found.parameters[name] for name in names)
+        plain = {name: key.value if isinstance(key, Enum) else key for name, key in found.parameters.items()}
+        keys = plain if found.positiontup is None else tuple(plain[name] for name in found.positiontup)
         return "\n".join(str(line[-1]) for line in connection.exec_driver_sql(f"{explain} {found.statement}", keys))
 
     return await store._database.read(ask)
@@ -106,15 +107,22 @@ async def test_the_next_due_is_found_by_its_indexes(full_store: Store) -> None:
 
 
 async def test_the_backlog_is_counted_in_its_indexes(full_store: Store) -> None:
-    await assert_uses(full_store, watch.backlog_query(tables.sms, SMS_OPEN), "ix_sms_open")
-    await assert_uses(full_store, watch.backlog_query(tables.report, REPORT_OPEN), "ix_report_open")
+    for state in SMS_OPEN:
+        assert "ix_sms_" in await plan_by_keys(full_store, watch.backlog_query(tables.sms, state))
+    for report_state in REPORT_OPEN:
+        assert "ix_report_" in await plan_by_keys(full_store, watch.backlog_query(tables.report, report_state))
+
+
+async def test_the_waiting_are_counted_in_their_index(full_store: Store) -> None:
+    assert re.search("ix_sms_(due|lane)", await plan_by_keys(full_store, watch.waiting_query(50)))
 
 
 async def test_the_answers_of_an_envoi_are_found_by_it(full_store: Store) -> None:
     envoi = EnvoiId((await rows(full_store, tables.envoi))[0]["id"])
 
     await assert_uses(full_store, settling.answers_query([envoi]), "uq_sms_envoi_id|autoindex")
-    await assert_uses(full_store, settling.unanswered_query([envoi]))
+    unanswered = await plan_by_keys(full_store, settling.unanswered_query([envoi]))
+    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unanswered), unanswered
 
 
 async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> None:

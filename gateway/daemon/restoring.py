@@ -1,0 +1,46 @@
+"""A restored store made ready to serve: what was under way in it is settled as an operator decides."""
+
+from enum import Enum, unique
+
+from gateway.clock import Clock
+from gateway.config import Config
+from gateway.daemon.building import report_rules
+from gateway.janitor import Janitor
+from gateway.outcomes import Outcomes
+from gateway.policy.accounts import Accounts
+from gateway.store import Store
+from gateway.worker import Bell
+
+
+@unique
+class Queued(Enum):
+    """What becomes of SMS that waited when the copy was made."""
+
+    HOLD = "hold"
+    SEND = "send"
+
+
+async def accept(config: Config, clock: Clock, queued: Queued) -> int:
+    """The store is no copy any more; return how many SMS are held, or wait to be sent.
+
+    With HOLD nothing that was under way is sent by itself, whatever its account says: calls that were under way, and
+    fates that nobody knew, end as 999; what an account would send again is held with the rest.
+    """
+    store = await Store.open(config.store, may_be_copy=True)
+    try:
+        if queued is Queued.SEND:
+            return await store.send_queued(clock.now())
+        outcomes = Outcomes(
+            store=store,
+            clock=clock,
+            accounts=lambda: Accounts(config.accounts),
+            rules=report_rules(config),
+            mailer_bell=Bell(),
+            dispatcher_bell=Bell(),
+        )
+        janitor = Janitor(store=store, outcomes=outcomes, clock=clock, mailer_bell=Bell(), settings=config.janitor)
+        await janitor.recover_own()
+        await janitor.resolve_all()
+        return await store.hold_queued(clock.now())
+    finally:
+        await store.close()

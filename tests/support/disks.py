@@ -1,0 +1,37 @@
+"""A small disk of our own, to be filled."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+MIB = 1024 * 1024
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    """The folder is a disk of this size while the block runs. Skips where nothing may be mounted."""
+    folder.mkdir()
+    options = f"size={size_bytes},mode=700"
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"NOT TESTED, a full disk: this user may not mount one ({done.stderr.decode().strip()})")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path, *, leave_bytes: int = 0) -> Path:
+    """The disk is full but for so much; return the file that does it."""
+    filler = folder / "filler"
+    size = shutil.disk_usage(folder).free - leave_bytes
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+    return filler
