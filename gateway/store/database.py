@@ -86,15 +86,15 @@ class SqliteDatabase:
         options = _read_options(path) if read_only else {"mode": "rw"}  # a missing file is an error, never a new store
         prepare = partial(_prepare_sqlite, settings=settings, must_be_wal=must_be_wal)
         line = partial(SqliteLine, path, options, busy_timeout_s=settings.busy_timeout_s, prepare=prepare)
-        self._writer = line(is_writer=True)
+        # Replaced before the COMMIT, it would succeed: in a file that the next start does not find
+        self._writer = line(is_writer=True, before_commit=self.check_presence)
         self._readers = [line(is_writer=False) for _ in range(settings.connections)]
         self._idle_readers: asyncio.LifoQueue[SqliteLine] = asyncio.LifoQueue()
         for reader in self._readers:
             self._idle_readers.put_nowait(reader)
 
     async def write(self, choose: Callable[[], Work[T]]) -> T:
-        # Replaced before the COMMIT, it would succeed: in a file that the next start does not find
-        return await self._writer.run(choose, before_commit=self.check_presence)
+        return await self._writer.run(choose)
 
     async def read(self, work: Work[T]) -> T:
         reader = await self._idle_readers.get()

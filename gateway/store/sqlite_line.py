@@ -1,42 +1,61 @@
-"""One connection to the SQLite file: whole transactions, one after the other, in the thread of aiosqlite.
+"""One connection to the SQLite file, and the thread of aiosqlite that works on it: transactions, one after the other.
 
-A transaction is one errand for that thread, whatever number of statements it has: measured, an errand for each of
-them (SQLAlchemy's own dialect for aiosqlite makes four) costs more than the statements do.
+A transaction is one errand for the thread, whatever number of statements it has: measured, an errand for each of them
+(SQLAlchemy's own dialect for aiosqlite makes four) costs more than the statements do. And what a transaction costs is
+its flush, so all who come while one is under way share the next: each has a part of it, which is undone alone when it
+raises something, but all of them are when the store fails. Nobody hears of anything before the COMMIT.
 
-A transaction that is cut off is rolled back, unless its COMMIT has begun. A line that failed in any other way than
-by a lock is closed and opened anew for the next one: after an I/O error nothing is known of what it holds in memory.
+A part that is cut off is undone, unless the COMMIT has begun. After any failure but a lock the connection is opened
+anew: when the disk has failed, nothing is known of what it holds in memory.
 """
 
 import asyncio
 import contextlib
+import copy
 import math
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from gateway.store.errors import StoreError
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 
-_INTERRUPT_EVERY_S = 0.05
+_MOST_PARTS = 32
+"""The most callers that share a transaction."""
 
-_JOIN_S = 1.0
+_LEAVE_S = 1.0
+_INTERRUPT_EVERY_S = 0.05
 _LOCK_SLICE_S = 0.05
 """SQLite waits for a lock deaf to everything; so it does it in slices, and who was cut off is not waited for."""
 
-_KEEPS_LINE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_INTERRUPT})
+_KEEPS_CONNECTION = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_INTERRUPT})
 """What may happen to a statement without a word against its connection."""
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Part(Generic[T]):
+    """One caller's part of a transaction."""
+
+    choose: Callable[[], Work[T]]
+    ending: asyncio.Future[T]
+    is_cut: bool = False  # nobody waits for it any more
+
+
 class SqliteLine:
-    """Transactions on one connection of its own. Whoever calls `run` before another has ended waits for it."""
+    """The connection. Nothing is opened before the first transaction."""
 
     def __init__(
         self,
@@ -46,51 +65,109 @@ class SqliteLine:
         is_writer: bool,
         busy_timeout_s: float,
         prepare: Callable[[sqlite3.Connection], None],
+        before_commit: Callable[[], None] = lambda: None,
     ) -> None:
-        """Nothing is opened before the first transaction. A writer's transactions take the lock when they begin."""
+        """Be ready to connect.
+
+        A writer's transactions take the lock when they begin. `prepare` is called with each new connection; what it
+        raises, or what `before_commit` does, comes out of `run`.
+        """
         self._uri = f"file:{quote(str(path))}?{urlencode(options)}"
         self._is_writer = is_writer
         self._busy_timeout_s = busy_timeout_s
         self._prepare = prepare
-        self._turn = asyncio.Lock()  # first come, first served; the busy handler of SQLite is not fair
+        self._before_commit = before_commit
+        self._waiting: deque[_Part[Any]] = deque()
+        self._under_way: Sequence[_Part[Any]] = ()
         self._thread: _Thread | None = None
+        self._left: set[asyncio.Future[object]] = set()
 
-    async def run(self, choose: Callable[[], Work[T]], *, before_commit: Callable[[], None] = lambda: None) -> T:
-        """Return what the work returned; its transaction is committed, or rolled back when anything raised.
+    async def run(self, choose: Callable[[], Work[T]]) -> T:
+        """Return what the work returned; it is committed, or undone when anything raised.
 
-        `choose` is asked for the work when its turn has come. Cancelled, this returns when the transaction has come to
-        an end, this way or that; at a second cancellation the thread is left behind, for it hangs in the disk.
+        `choose` is asked for the work when its turn has come. Cancelled, this returns when the work is committed or
+        undone; at a second cancellation at once, for then the thread hangs in the disk, and is left behind.
         """
-        async with self._turn:
-            thread = self._thread or await self._open()
-            errand = _Errand(thread, choose(), before_commit)
-            ending = thread.submit(errand)
-            try:
-                return await asyncio.shield(ending)
-            except asyncio.CancelledError:
-                await self._cut_off(thread, errand, ending)
-                raise
-            except BaseException as error:
-                if not _keeps_line(error):
-                    await self.close()
-                raise
+        part: _Part[T] = _Part(choose=choose, ending=asyncio.get_running_loop().create_future())
+        part.ending.add_done_callback(_look_at)
+        self._waiting.append(part)
+        self._go_on()
+        try:
+            return await asyncio.shield(part.ending)
+        except asyncio.CancelledError:
+            await self._cut_off(part)
+            raise
 
     async def close(self) -> None:
         """The connection is closed, after what it is at."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            await thread.close()
+            await thread.end()
+        if self._left:
+            await asyncio.wait(self._left, timeout=_LEAVE_S)
 
-    async def _open(self) -> "_Thread":
-        begin = "BEGIN IMMEDIATE" if self._is_writer else "BEGIN"
-        thread = _Thread(self._connect, begin=begin, lock_slices=math.ceil(self._busy_timeout_s / _LOCK_SLICE_S))
+    def _go_on(self) -> None:
+        """The next transaction is under way, unless one is, or nobody waits."""
+        if self._under_way or not self._waiting:
+            return
+        if self._thread is None:
+            self._thread = _Thread(
+                self._connect,
+                begin="BEGIN IMMEDIATE" if self._is_writer else "BEGIN",
+                lock_slices=math.ceil(self._busy_timeout_s / _LOCK_SLICE_S),
+            )
+        parts = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_PARTS))]
+        self._under_way = parts
+        ending = self._thread.submit(_Errand(self._thread, parts, self._before_commit))
+        ending.add_done_callback(partial(self._finish, self._thread, parts))
+
+    def _finish(
+        self, thread: "_Thread", parts: Sequence[_Part[Any]], ending: "asyncio.Future[Sequence[_Outcome]]"
+    ) -> None:
+        """Everybody who had a part in the transaction hears of it; the next one begins."""
+        error = ending.exception()
+        if self._under_way is not parts:
+            return  # it was left behind
+        if error is None:
+            self._tell(ending.result())
+        else:
+            if thread is self._thread and not _keeps_connection(error):
+                self._leave(thread)
+            self._tell([_Outcome(error=error)] * len(parts))
+        self._go_on()
+
+    def _tell(self, outcomes: Sequence["_Outcome"]) -> None:
+        for part, outcome in zip(self._under_way, outcomes, strict=True):
+            if outcome.error is None:
+                part.ending.set_result(outcome.value)
+            else:  # each raises its own copy, for a traceback grows where it is raised
+                part.ending.set_exception(copy.copy(outcome.error) if len(outcomes) > 1 else outcome.error)
+        self._under_way = ()
+
+    async def _cut_off(self, part: _Part[Any]) -> None:
+        part.is_cut = True
+        if part in self._waiting:
+            self._waiting.remove(part)
+            return
         try:
-            await thread
-        except BaseException:
-            await asyncio.to_thread(thread.join)
+            while not part.ending.done():
+                if self._thread is not None and all(each.is_cut for each in self._under_way):
+                    self._thread.interrupt_statement()
+                await asyncio.wait({part.ending}, timeout=_INTERRUPT_EVERY_S)
+        except asyncio.CancelledError:
+            if part in self._under_way and self._thread is not None and all(each.is_cut for each in self._under_way):
+                self._leave(self._thread)
+                self._tell([_Outcome(error=_interrupted())] * len(self._under_way))
+                self._go_on()
             raise
-        self._thread = thread
-        return thread
+
+    def _leave(self, thread: "_Thread") -> None:
+        """It closes its connection when it comes to that; if the disk hangs, perhaps never."""
+        self._thread = None
+        ending = thread.stop()
+        if ending is not None:
+            self._left.add(ending)
+            ending.add_done_callback(self._left.discard)
 
     def _connect(self) -> sqlite3.Connection:
         timeout_s = min(_LOCK_SLICE_S, self._busy_timeout_s) if self._is_writer else self._busy_timeout_s
@@ -102,30 +179,18 @@ class SqliteLine:
             raise
         return connection
 
-    async def _cut_off(self, thread: "_Thread", errand: "_Errand[T]", ending: "asyncio.Future[T]") -> None:
-        errand.is_cut = True
-        ending.add_done_callback(_look_at)
-        try:
-            while not ending.done():
-                thread.interrupt_statement()
-                await asyncio.wait({ending}, timeout=_INTERRUPT_EVERY_S)
-        finally:
-            if not ending.done():
-                self._thread = None
-                thread.stop()  # it closes when the disk answers again, if it ever does
-
 
 def _look_at(ending: "asyncio.Future[T]") -> None:
-    """Nobody waits for it any more, and asyncio would complain of an exception that nobody has seen."""
+    """If nobody waits for it any more, asyncio would complain of an exception that nobody has seen."""
     if not ending.cancelled():
         ending.exception()
 
 
-def _keeps_line(error: BaseException) -> bool:
+def _keeps_connection(error: BaseException) -> bool:
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(cause, sqlite3.Error):
         return True  # raised by the work itself
-    return getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _KEEPS_LINE
+    return getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _KEEPS_CONNECTION
 
 
 class _HintingCompiler(SQLiteCompiler):
@@ -136,16 +201,17 @@ class _HintingCompiler(SQLiteCompiler):
 
 
 class _Thread(aiosqlite.Connection):
-    """aiosqlite's connection and its thread, given whole transactions of SQLAlchemy."""
+    """aiosqlite's thread and connection, given whole transactions of SQLAlchemy."""
 
     def __init__(self, connector: Callable[[], sqlite3.Connection], *, begin: str, lock_slices: int) -> None:
         super().__init__(connector, iter_chunk_size=1)
         self.lock_slices = lock_slices  # of the wait for the lock with which a transaction begins
-        self._thread.daemon = True  # one that hangs in the disk must not keep the process from ending
         self._engine = sa.create_engine("sqlite://", creator=lambda: self._conn, poolclass=sa.StaticPool)
         self._engine.dialect.statement_compiler = _HintingCompiler
         event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         self._alchemy: sa.Connection | None = None
+        self._thread.daemon = True  # one that hangs in the disk must not keep the process from ending
+        self._thread.start()
 
     def submit(self, errand: Callable[[], T]) -> "asyncio.Future[T]":
         """Return the future of what the errand returns."""
@@ -153,45 +219,59 @@ class _Thread(aiosqlite.Connection):
         self._tx.put_nowait((ending, errand))
         return ending
 
-    async def close(self) -> None:
-        """Both connections are closed, SQLAlchemy's first; the thread has ended."""
-        if self._alchemy is not None:
-            await self.submit(self._alchemy.close)
-        await super().close()
+    async def end(self) -> None:
+        """Both connections are closed, SQLAlchemy's first; the thread has nothing left to do."""
+        await self.submit(self._part_from_alchemy)
+        ending = self.stop()
+        if ending is not None:
+            await ending
 
     def interrupt_statement(self) -> None:
         """The statement that runs fails; without one, nothing happens. From any thread."""
         with contextlib.suppress(sqlite3.Error, ValueError):
             self._conn.interrupt()
 
-    def join(self) -> None:
-        """Return when the thread has ended, or does not: it has nothing left to do. Blocks."""
-        self._thread.join(_JOIN_S)
-
     def alchemy(self) -> sa.Connection:
-        """Return the connection as SQLAlchemy has it. Only in the thread."""
+        """Return the connection as SQLAlchemy has it, opened if it is not. Only in the thread."""
+        if self._connection is None:
+            self._connection = self._connector()
         if self._alchemy is None:
             self._alchemy = self._engine.connect()
         return self._alchemy
 
+    def _part_from_alchemy(self) -> None:
+        if self._alchemy is not None:
+            self._alchemy.close()
 
-class _Errand(Generic[T]):
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What a part came to."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+class _Errand:
     """One transaction, for the thread."""
 
-    def __init__(self, thread: _Thread, work: Work[T], before_commit: Callable[[], None]) -> None:
+    def __init__(self, thread: _Thread, parts: Sequence[_Part[Any]], before_commit: Callable[[], None]) -> None:
         self._thread = thread
-        self._work = work
+        self._parts = [(part, part.choose()) for part in parts]
         self._before_commit = before_commit
-        self.is_cut = False  # set by the loop: nobody waits for it any more
 
-    def __call__(self) -> T:
+    def __call__(self) -> Sequence[_Outcome]:
         connection = self._thread.alchemy()
         with self._begin(connection):
-            result = self._work(connection)
+            if len(self._parts) == 1:
+                part, work = self._parts[0]
+                outcomes = [_Outcome(value=work(connection))]
+                if part.is_cut:
+                    raise _interrupted()
+            else:
+                outcomes = [_do_part(connection, part, work) for part, work in self._parts]
             self._before_commit()
-            if self.is_cut:
-                raise _interrupted()
-        return result
+        return outcomes
 
     def _begin(self, connection: sa.Connection) -> sa.RootTransaction:
         slices_left = self._thread.lock_slices
@@ -200,8 +280,34 @@ class _Errand(Generic[T]):
                 return connection.begin()
             except DBAPIError as error:
                 slices_left -= 1
-                if self.is_cut or slices_left <= 0 or not _is_locked(error):
+                if slices_left <= 0 or not _is_locked(error) or all(part.is_cut for part, _ in self._parts):
                     raise
+
+
+def _do_part(connection: sa.Connection, part: _Part[T], work: Work[T]) -> _Outcome:
+    """Return what became of one part of several: what it raises by itself undoes nothing else."""
+    if part.is_cut:
+        return _Outcome(error=_interrupted())
+    savepoint = connection.begin_nested()
+    try:
+        value = work(connection)
+    except Exception as error:
+        if not _is_its_own(error):
+            raise  # the store failed, or was interrupted, and SQLite has ended the whole transaction
+        savepoint.rollback()
+        return _Outcome(error=error)
+    if part.is_cut:
+        savepoint.rollback()
+        return _Outcome(error=_interrupted())
+    savepoint.commit()
+    return _Outcome(value=value)
+
+
+def _is_its_own(error: Exception) -> bool:
+    """True for what one part raised, and others need not."""
+    if isinstance(error, StoreError):
+        return type(error) is StoreError
+    return isinstance(error, IntegrityError) or not isinstance(error, SQLAlchemyError | sqlite3.Error)
 
 
 def _is_locked(error: DBAPIError) -> bool:
