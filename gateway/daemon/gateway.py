@@ -166,6 +166,7 @@ class Daemon:
             self._resources.enter_context(sole_owner(database))
         self._store = await Store.open(self._config.store)
         self._resources.push_async_callback(self._store.close)
+        await self._store.flush()
 
     def _build(self) -> None:
         config, clock = self._config, self._clock

@@ -7,6 +7,12 @@ flushed and waited for.
 
 A transaction that is cut off (cancelled, or out of time) is rolled back and its connection closed; the next one gets a
 new connection.
+
+SQLite, when the disk reports an error: nothing is tried again on that connection, for after a failed flush the system
+holds for clean what never reached the disk. All connections are closed, and before the next transaction opened anew,
+with everything that can be read written once more (`flush`). If that fails too, the store is unusable.
+
+Diagnostics: event `store_reopened` (error).
 """
 
 import asyncio
@@ -20,15 +26,19 @@ from typing import Protocol
 from urllib.parse import quote
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from gateway.store.errors import StoreUnusable
+from gateway.store.errors import StoreUnavailable, StoreUnusable, primary_code
 from gateway.store.settings import StoreSettings
 
 Transaction = AbstractAsyncContextManager[AsyncConnection]
+
+_log = structlog.get_logger(__name__)
 
 _MAKE_OR_RESTORE = (
     "run mail2sms migrate once to create it; if there was one, restore it, for it knows which mails were sent before"
@@ -46,6 +56,9 @@ class Database(Protocol):
 
     def check_presence(self) -> None:
         """Raises `StoreUnusable` when the file that was opened is not the one in its place any more."""
+
+    async def flush(self) -> None:
+        """Everything that can be read is on disk, also what an earlier process wrote and did not live to flush."""
 
     async def close(self) -> None:
         """Every connection is closed."""
@@ -81,12 +94,18 @@ class SqliteDatabase:
         options = _read_options(path) if read_only else {"mode": "rw"}
         self._writer = _sqlite_engine(settings, path, options, must_be_wal=must_be_wal)
         self._readers = _sqlite_engine(settings, path, options, must_be_wal=must_be_wal, is_writer=False)
+        self._has_failed = False  # the disk reported an error, and nothing was opened anew since
+        for engine in (self._writer, self._readers):
+            event.listen(engine.sync_engine, "handle_error", self._note_failure)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        async with self._turn, self._writer.begin() as connection:
-            yield connection
-            self.check_presence()  # else the COMMIT would succeed, in a file that the next start does not find
+        async with self._turn:
+            if self._has_failed:
+                await self._reopen()
+            async with self._writer.begin() as connection:
+                yield connection
+                self.check_presence()  # else the COMMIT would succeed, in a file that the next start does not find
 
     def read(self) -> Transaction:
         return self._readers.begin()
@@ -95,9 +114,46 @@ class SqliteDatabase:
         if _inode(self._path) != self._inode:
             raise StoreUnusable(f"{self._path} was replaced while in use: restart, after looking at why")
 
+    async def flush(self) -> None:
+        async with self._turn:
+            await self._flush()
+
     async def close(self) -> None:
         await self._readers.dispose()
         await self._writer.dispose()
+
+    def _note_failure(self, context: ExceptionContext) -> None:
+        """The connection on which the disk reported an error is not used again, nor any other."""
+        if primary_code(context.original_exception) == sqlite3.SQLITE_IOERR:
+            self._has_failed = context.is_disconnect = True
+
+    async def _reopen(self) -> None:
+        await self.close()
+        try:
+            await self._flush()
+        except (DBAPIError, sqlite3.Error) as error:
+            if primary_code(error) not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
+                raise  # locked, or full: the next one tries again
+            raise StoreUnusable(
+                f"the disk under {self._path} failed, and the store cannot be opened again: look at the disk, then start"
+            ) from error
+        self._has_failed = False
+        advice = "the disk reported an error; nothing is lost, but look at the disk and its log"
+        _log.error("store_reopened", path=str(self._path), advice=advice)
+
+    async def _flush(self) -> None:
+        """Copy the whole log into the database, and flush that: what recovery found there may be in memory only."""
+        async with self._writer.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            try:
+                async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+                    is_busy = (await cursor.fetchone())[0]
+            except sqlite3.Error:
+                await connection.invalidate()
+                raise
+        if is_busy:
+            raise StoreUnavailable("the store is locked by somebody else")
 
 
 def sqlite_path(settings: StoreSettings) -> Path | None:
@@ -186,6 +242,7 @@ def _prepare_sqlite(connection: DBAPIConnection, settings: StoreSettings, *, mus
         if _ask(cursor, "PRAGMA synchronous") != 2:
             raise StoreUnusable("SQLite does not flush each commit here (synchronous is not FULL)")
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA temp_store=MEMORY")  # undoing a savepoint must not need room, or rights, in /var/tmp
         cursor.execute(f"PRAGMA journal_size_limit={settings.journal_limit_bytes:d}")
     finally:
         cursor.close()
@@ -214,6 +271,9 @@ class PostgresDatabase:
 
     def check_presence(self) -> None:
         """A server that is gone says so by itself."""
+
+    async def flush(self) -> None:
+        """A server has done so before it lets anybody read."""
 
     async def close(self) -> None:
         await self._engine.dispose()

@@ -32,6 +32,9 @@ from gateway.store.group_commit import GroupCommit, Result
 from gateway.store.schema import check
 from gateway.store.settings import StoreSettings
 
+_FLUSH_S = 60.0
+"""Longer than any step: there may be a log of some gigabytes."""
+
 
 class Store:
     """The steps of the flow, each one transaction: committed when the method returns, undone when it raises.
@@ -76,6 +79,15 @@ class Store:
             self._database.check_presence()
         async with self._step(self._database.read) as connection:
             await connection.execute(sa.select(1))
+
+    async def flush(self) -> None:
+        """Everything that can be read is on disk; for a start, before anything is promised that rests on it.
+
+        A process that was killed in the middle of a commit leaves it in the system's memory, readable and not durable.
+        """
+        with translated():
+            async with asyncio.timeout(max(_FLUSH_S, self._settings.deadline_s)):
+                await self._database.flush()
 
     # --- intake ------------------------------------------------------------------------------------------------------
 

@@ -99,7 +99,7 @@ def write_config(folder: Path, database: Path, mailbox: Mailbox, sandbox: Sandbo
 
 async def record(folder: Path, mails: int, *, entry: str = ENTRY, env: Mapping[str, str] | None = None) -> Recording:
     """Run the gateway under strace until so many mails, their SMS and their reports are through, and stop it."""
-    recording = Recording(folder=folder.resolve())
+    recording = Recording(folder=folder)
     recording.store.mkdir()
     async with Mailbox() as mailbox, Sandbox() as sandbox:
         config = write_config(recording.folder, recording.store / DATABASE, mailbox, sandbox)
@@ -112,9 +112,7 @@ async def record(folder: Path, mails: int, *, entry: str = ENTRY, env: Mapping[s
             await mailbox.wait_for(lambda received: is_complete(received, orders), timeout_s=_DEADLINE_S)
             process = gateway.process.pid
             assert await gateway.stop() == 0
-        async with asyncio.timeout(_DEADLINE_S):
-            while not trace.is_complete(recording.trace, process):  # noqa: ASYNC110 strace is not our child
-                await asyncio.sleep(0.05)
+        await trace.wait_until_complete(recording.trace, process)
     told = [{**asdict(mail), "mail": mail.mail.decode("ascii")} for mail in taken]
     (recording.folder / "taken.json").write_text(json.dumps(told))
     return recording

@@ -4,6 +4,7 @@ strace stops a thread before and after each call and writes both down in the ord
 call had ended before another began, whichever threads made them, it stands before it here.
 """
 
+import asyncio
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ _NAMES = ("open", "openat", "creat", "rename", "renameat", "renameat2", "link", 
 _SIZES = ("ftruncate", "truncate", "fallocate")
 _UNSEEN = ("sendfile", "copy_file_range", "splice", "sync_file_range", "mmap")
 """Ways to change a file that do not show what is written."""
+
+_DEADLINE_S = 120.0
 
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>")
 _DESCRIPTOR = re.compile(r"(?:\d+|AT_FDCWD)<([^>]*)>(\(deleted\))?")
@@ -66,11 +69,18 @@ def command(trace: Path) -> Sequence[str]:
     return ("strace", *options, "-e", f"trace={traced}", "-e", "signal=none", sys.executable, "-m")
 
 
-def is_complete(trace: Path, process: int) -> bool:
-    """True when the traced process has ended and all it did is written down."""
+async def wait_until_complete(trace: Path, process: int) -> None:
+    """Return when all that the traced process did until its end is written down; strace is not our child."""
+    last = re.compile(rb"^%d +\+\+\+ " % process, re.MULTILINE)
+    async with asyncio.timeout(_DEADLINE_S):
+        while last.search(_read_end(trace)) is None:
+            await asyncio.sleep(0.05)
+
+
+def _read_end(trace: Path) -> bytes:
     with trace.open("rb") as file:
         file.seek(max(0, trace.stat().st_size - 200))
-        return re.search(rb"^%d +\+\+\+ " % process, file.read(), re.MULTILINE) is not None
+        return file.read()
 
 
 @dataclass(slots=True)
