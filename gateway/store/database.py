@@ -40,6 +40,8 @@ Transaction = AbstractAsyncContextManager[AsyncConnection]
 
 _log = structlog.get_logger(__name__)
 
+_BROKEN = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+
 _MAKE_OR_RESTORE = (
     "run mail2sms migrate once to create it; if there was one, restore it, for it knows which mails were sent before"
 )
@@ -131,12 +133,11 @@ class SqliteDatabase:
         await self.close()
         try:
             await self._flush()
-        except (DBAPIError, sqlite3.Error) as error:
-            if primary_code(error) not in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}:
+        except (DBAPIError, sqlite3.Error, OSError) as error:
+            if not isinstance(error, OSError) and primary_code(error) not in _BROKEN:
                 raise  # locked, or full: the next one tries again
-            raise StoreUnusable(
-                f"the disk under {self._path} failed, and the store cannot be opened again: look at the disk, then start"
-            ) from error
+            what = f"the disk under {self._path} failed, and the store cannot be opened again"
+            raise StoreUnusable(f"{what}: look at the disk, then start again") from error
         self._has_failed = False
         advice = "the disk reported an error; nothing is lost, but look at the disk and its log"
         _log.error("store_reopened", path=str(self._path), advice=advice)
@@ -144,16 +145,14 @@ class SqliteDatabase:
     async def _flush(self) -> None:
         """Copy the whole log into the database, and flush that: what recovery found there may be in memory only."""
         async with self._writer.connect() as connection:
-            driver = (await connection.get_raw_connection()).driver_connection
-            assert driver is not None
             try:
-                async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
-                    is_busy = (await cursor.fetchone())[0]
+                is_busy = await connection.run_sync(_copy_log)
             except sqlite3.Error:
                 await connection.invalidate()
                 raise
         if is_busy:
             raise StoreUnavailable("the store is locked by somebody else")
+        await asyncio.to_thread(_flush_names, self._path.parent)
 
 
 def sqlite_path(settings: StoreSettings) -> Path | None:
@@ -244,6 +243,24 @@ def _prepare_sqlite(connection: DBAPIConnection, settings: StoreSettings, *, mus
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA temp_store=MEMORY")  # undoing a savepoint must not need room, or rights, in /var/tmp
         cursor.execute(f"PRAGMA journal_size_limit={settings.journal_limit_bytes:d}")
+    finally:
+        cursor.close()
+
+
+def _flush_names(folder: Path) -> None:
+    """The names of the files in the folder are on disk: SQLite asks for that too, but does not look at the answer."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy_log(connection: sa.Connection) -> object:
+    """Empty the write-ahead log into the database, both flushed; return 0, or 1 when somebody else is in the way."""
+    cursor = connection.connection.cursor()
+    try:
+        return _ask(cursor, "PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         cursor.close()
 

@@ -71,8 +71,10 @@ def translated() -> Iterator[None]:
 def primary_code(error: BaseException | None) -> int:
     """What SQLite calls the error, without its extension; SQLITE_OK for any other."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    # extended codes carry the primary one in their low byte
-    return getattr(original, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+    code: int = getattr(original, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # no room for the index of the log: the disk is full, not broken
+        return sqlite3.SQLITE_FULL
+    return code & 0xFF  # extended codes carry the primary one in their low byte
 
 
 def _translation(error: SQLAlchemyError) -> StoreError:

@@ -1,11 +1,12 @@
 """The gateway on a disk that fails: with libfiu's library preloaded, chosen calls return an error and do nothing.
 
-`POWER_FAULT` says which: `NAME ERRNO FIRST LAST` lets the calls number FIRST to LAST of one kind fail, counted over the
-life of the process; `NAME ERRNO random PER_MILLE MOST` lets one in a thousand times PER_MILLE fail, MOST in all. Every
-failure is a line on stderr. `POWER_FAULT_FROM` names a file: calls count from when it is there.
+`POWER_FAULT` says which calls of one kind: `NAME ERRNO range FIRST LAST` by their numbers, counted over the life of the
+process; `NAME ERRNO every STEP MOST` each STEP-th; `NAME ERRNO random PER_MILLE MOST` so many in a thousand; MOST of
+them in all. Every failure is a line on stderr. `POWER_FAULT_FROM` names a file: calls count while it is there.
 """
 
 import ctypes
+import itertools
 import os
 import random
 import sys
@@ -31,7 +32,13 @@ class Fault:
 
     def __init__(self, words: list[str]) -> None:
         self.name, self.errno = words[0], int(words[1])
-        self._fails = self._random(*words[3:]) if words[2] == "random" else self._numbered(*words[2:])
+        how, (one, other) = words[2], map(int, words[3:])
+        if how == "random":
+            self._fails = self._random(one, other)
+        elif how == "every":
+            self._fails = self._numbered(lambda call: call % one == 0 and call <= one * other)
+        else:
+            self._fails = self._numbered(lambda call: one <= call <= other)
         self._trigger = Path(os.environ.get("POWER_FAULT_FROM", "/"))
 
     def decide(self, *_: object) -> int:
@@ -43,26 +50,19 @@ class Fault:
         return int(fails)
 
     @staticmethod
-    def _numbered(first: str, last: str) -> Callable[[], bool]:
-        count = 0
-
-        def fails() -> bool:
-            nonlocal count
-            count += 1
-            return int(first) <= count <= int(last)
-
-        return fails
+    def _numbered(is_chosen: Callable[[int], bool]) -> Callable[[], bool]:
+        numbers = itertools.count(1)
+        return lambda: is_chosen(next(numbers))
 
     @staticmethod
-    def _random(per_mille: str, most: str) -> Callable[[], bool]:
-        left, chance = int(most), random.Random()
+    def _random(per_mille: int, most: int) -> Callable[[], bool]:
+        left, chance = most, random.Random()
 
         def fails() -> bool:
             nonlocal left
-            if left and chance.randrange(1000) < int(per_mille):
-                left -= 1
-                return True
-            return False
+            is_chosen = left > 0 and chance.randrange(1000) < per_mille
+            left -= is_chosen
+            return is_chosen
 
         return fails
 

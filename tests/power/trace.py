@@ -73,7 +73,7 @@ async def wait_until_complete(trace: Path, process: int) -> None:
     """Return when all that the traced process did until its end is written down; strace is not our child."""
     last = re.compile(rb"^%d +\+\+\+ " % process, re.MULTILINE)
     async with asyncio.timeout(_DEADLINE_S):
-        while last.search(_read_end(trace)) is None:
+        while last.search(_read_end(trace)) is None:  # noqa: ASYNC110 nor does it tell us
             await asyncio.sleep(0.05)
 
 
