@@ -82,7 +82,9 @@ class Judge:
                 yield f"missing: content or Ack of mail {mail_id}"
             if tuple(numbers.get(mail_id, ())) != mail.numbers:
                 yield f"missing: SMS of mail {mail_id}"
-            if mail.numbers:
+            if mail.numbers and mail_id not in envois:
+                yield f"missing: the envoi of mail {mail_id}"
+            elif mail.numbers:
                 email_id, envoi_id, is_answered = envois[mail_id]
                 if email_id != mail.email_id or (email_id, envoi_id) not in claims:
                     yield f"missing: the claim of emailId {mail.email_id}"
