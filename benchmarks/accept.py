@@ -2,11 +2,11 @@
 
     python -m benchmarks.accept [--mails 5000] [--connections 10] [--rounds 3] [--folder FOLDER]
 
-Each mail has about 1 KiB and is one order, with an emailId and a Message-ID of its own; its SMS wait until tomorrow, for
-this is about accepting. The targets take turns, round after round, so that all of them see the same machine: aiosmtpd
-with an empty handler on uvloop; Postfix, which writes each mail to its queue and discards it from there; the gateway,
-whose 250 means that mail, envoi, SMS and Ack are on disk. On connections of their own, and on kept ones. The same with
-`smtp-source` of Postfix, which sends one mail again and again: without an emailId, so it causes nothing further.
+Each mail has about 1 KiB and is one order, with an emailId and a Message-ID of its own; its SMS wait until tomorrow,
+for this is about accepting. The targets take turns, round after round, so that all of them see the same machine:
+aiosmtpd with an empty handler on uvloop; Postfix, which writes each mail to its queue and discards it from there; the
+gateway, whose 250 means that mail, envoi, SMS and Ack are on disk. On connections of their own, and on kept ones. The
+same with `smtp-source` of Postfix, which sends one mail again and again: without an emailId, so it causes nothing more.
 
 Needs Debian's package postfix, of which it runs an instance of its own below FOLDER (not in memory, please), and root.
 """
@@ -115,17 +115,7 @@ async def run_empty() -> AsyncIterator[Target]:
 @asynccontextmanager
 async def run_postfix(folder: Path) -> AsyncIterator[Target]:
     """Postfix with a queue on disk, and nothing to do behind it."""
-    folder.chmod(0o755)
-    config = folder / "config"
-    for name in ("config", "queue", "data"):
-        (folder / name).mkdir()
-    shutil.chown(folder / "data", "postfix")
-    (config / "main.cf").write_text(MAIN_CF.format(folder=folder))
-    master = Path("/usr/share/postfix/master.cf.dist").read_text().splitlines()
-    services = [line for line in master if line and line[0] not in "# \t" and not line.startswith("smtp ")]
-    services = [" ".join([*line.split()[:4], "n", *line.split()[5:]]) for line in services]
-    listener = f"127.0.0.1:{POSTFIX_PORT} inet n - n - - smtpd"
-    (config / "master.cf").write_text("\n".join([listener, "smtp unix - - n - - smtp", *services]) + "\n")
+    config = configure_postfix(folder)
     log = (folder / "log").open("wb")
     start = ("postfix", "-c", str(config), "start-fg")
     process = await asyncio.create_subprocess_exec(*start, stdout=log, stderr=log, start_new_session=True)
@@ -136,6 +126,21 @@ async def run_postfix(folder: Path) -> AsyncIterator[Target]:
         os.killpg(process.pid, signal.SIGTERM)
         await process.wait()
         log.close()
+
+
+def configure_postfix(folder: Path) -> Path:
+    """Make the folders of an instance; return the one that is its configuration."""
+    config = folder / "config"
+    for name in ("config", "queue", "data"):
+        (folder / name).mkdir(parents=True)
+    shutil.chown(folder / "data", "postfix")
+    (config / "main.cf").write_text(MAIN_CF.format(folder=folder))
+    master = Path("/usr/share/postfix/master.cf.dist").read_text().splitlines()
+    services = [line for line in master if line and line[0] not in "# \t" and not line.startswith("smtp ")]
+    services = [" ".join([*line.split()[:4], "n", *line.split()[5:]]) for line in services]
+    listener = f"127.0.0.1:{POSTFIX_PORT} inet n - n - - smtpd"
+    (config / "master.cf").write_text("\n".join([listener, "smtp unix - - n - - smtp", *services]) + "\n")
+    return config
 
 
 @asynccontextmanager
@@ -182,9 +187,9 @@ class Benchmark:
 
     def ways(self) -> dict[str, Callable[[Target], Awaitable[float]]]:
         return {
-            "orders, new connections": lambda target: self.send_orders(target),
+            "orders, new connections": self.send_orders,
             "orders, kept connections": lambda target: self.send_orders(target, "--kept"),
-            "smtp-source, new connections": lambda target: self.smtp_source(target),
+            "smtp-source, new connections": self.smtp_source,
             "smtp-source, kept connections": lambda target: self.smtp_source(target, "-d"),
         }
 
@@ -194,7 +199,7 @@ class Benchmark:
         load = (sys.executable, "-m", "benchmarks.load", "127.0.0.1", str(target.port))
         found = json.loads((await run(*load, *numbers, "--later", *options)).splitlines()[-1])
         assert not found["refused"], found
-        return float(found["mails"] / found["seconds"])
+        return float(found["mails"]) / float(found["seconds"])
 
     async def smtp_source(self, target: Target, *options: str) -> float:
         began = time.perf_counter()
@@ -202,7 +207,7 @@ class Benchmark:
             *("smtp-source", "-s", str(self.connections), "-m", str(self.mails), "-F", str(self.one_mail), *options),
             *("-f", SENDER, "-t", RECIPIENT, f"127.0.0.1:{target.port}"),
         )
-        return self.mails / (time.perf_counter() - began)
+        return float(self.mails / (time.perf_counter() - began))
 
 
 def show(way: str, figures: dict[str, list[float]]) -> None:
@@ -213,11 +218,8 @@ def show(way: str, figures: dict[str, list[float]]) -> None:
         print(f"  {name:16} {medians[name]:8.0f}   {medians[name] / medians['Postfix']:5.2f} of Postfix   ({each})")
 
 
-async def main(arguments: argparse.Namespace) -> None:
+async def main(arguments: argparse.Namespace, folder: Path) -> None:
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.folder)))
-        folder.chmod(0o755)
-        (folder / "postfix").mkdir()
         targets = [
             await stack.enter_async_context(run_empty()),
             await stack.enter_async_context(run_postfix(folder / "postfix")),
@@ -237,4 +239,7 @@ if __name__ == "__main__":
     parser.add_argument("--connections", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path)
-    asyncio.run(main(parser.parse_args()))
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=given.folder) as made:
+        Path(made).chmod(0o755)  # Postfix's own users walk through it
+        asyncio.run(main(given, Path(made)))

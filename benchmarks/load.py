@@ -13,8 +13,8 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import cast
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import uvloop
 
@@ -114,7 +114,7 @@ class Load:
 
 
 async def send(arguments: argparse.Namespace) -> None:
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d 12:00")  # noqa: DTZ
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d 12:00")
     later = f"<date_envoi>{tomorrow}</date_envoi>\r\n" if arguments.later else ""
     stamp = int(time.time())
     numbers = itertools.islice(itertools.count(arguments.start), arguments.mails)

@@ -185,6 +185,7 @@ class Daemon:
                 self._reserve.fill()
         self._store = await self._with_reserve(lambda: Store.open(self._config.store, reserve=self._reserve))
         self._resources.push_async_callback(self._store.close)
+        await self._with_reserve(self._store.flush)
         self._soundness = Soundness(database, self._clock)
         await self._soundness.check_at_start()
 

@@ -6,6 +6,12 @@ loses acknowledged commits when the power goes). PostgreSQL: one pool; every con
 flushed and waited for.
 
 A transaction that is cut off (cancelled, or out of time) is rolled back before its caller hears of it.
+
+SQLite, when the disk reports an error: nothing is tried again on what is open, for after a failed flush the system
+holds for clean what never reached the disk. All connections are closed, and before the next transaction opened anew,
+with everything that can be read written once more (`flush`). If that fails too, the store is unusable.
+
+Diagnostics: event `store_reopened` (error).
 """
 
 import asyncio
@@ -17,16 +23,21 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import structlog
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from gateway.store.errors import StoreUnusable
+from gateway.store.errors import StoreUnavailable, StoreUnusable, primary_code
 from gateway.store.settings import StoreSettings
 from gateway.store.sqlite_line import SqliteLine, Work
 
 T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+_BROKEN = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
 
 _MAKE_OR_RESTORE = (
     "run mail2sms migrate once to create it; if there was one, restore it, for it knows which mails were sent before"
@@ -50,6 +61,9 @@ class Database(Protocol):
 
     def check_presence(self) -> None:
         """Raises `StoreUnusable` when the file that was opened is not the one in its place any more."""
+
+    async def flush(self) -> None:
+        """Everything that can be read is on disk, also what an earlier process wrote and did not live to flush."""
 
     async def close(self) -> None:
         """Every connection is closed."""
@@ -83,9 +97,18 @@ class SqliteDatabase:
             raise StoreUnusable(f"{path} is not a file that this user can {verbs}")
         if must_be_wal and not path.stat().st_size:
             raise StoreUnusable(f"the store at {path} is an empty file: {_MAKE_OR_RESTORE}")
+        self._settings = settings
+        self._has_failed = False  # the disk reported an error, and nothing was opened anew since
+        self._reopening = asyncio.Lock()
         options = _read_options(path) if read_only else {"mode": "rw"}  # a missing file is an error, never a new store
-        prepare = partial(_prepare_sqlite, settings=settings, must_be_wal=must_be_wal)
-        line = partial(SqliteLine, path, options, busy_timeout_s=settings.busy_timeout_s, prepare=prepare)
+        line = partial(
+            SqliteLine,
+            path,
+            options,
+            busy_timeout_s=settings.busy_timeout_s,
+            prepare=partial(_prepare_sqlite, settings=settings, must_be_wal=must_be_wal),
+            on_failure=self._note_failure,
+        )
         # Replaced before the COMMIT, it would succeed: in a file that the next start does not find
         self._writer = line(is_writer=True, before_commit=self.check_presence)
         self._readers = [line(is_writer=False) for _ in range(settings.connections)]
@@ -94,6 +117,8 @@ class SqliteDatabase:
             self._idle_readers.put_nowait(reader)
 
     async def write(self, choose: Callable[[], Work[T]]) -> T:
+        if self._has_failed:
+            await self._reopen()
         return await self._writer.run(choose)
 
     async def read(self, work: Work[T]) -> T:
@@ -107,9 +132,35 @@ class SqliteDatabase:
         if _inode(self._path) != self._inode:
             raise StoreUnusable(f"{self._path} was replaced while in use: restart, after looking at why")
 
+    async def flush(self) -> None:
+        """Copy the whole log into the database, and flush that: what recovery found there may be in memory only."""
+        if await asyncio.to_thread(_copy_log, self._path, self._settings):
+            raise StoreUnavailable("the store is locked by somebody else")
+        await asyncio.to_thread(_flush_names, self._path.parent)
+
     async def close(self) -> None:
         for line in (*self._readers, self._writer):
             await line.close()
+
+    def _note_failure(self) -> None:
+        """What is open is not used again."""
+        self._has_failed = True
+
+    async def _reopen(self) -> None:
+        async with self._reopening:
+            if not self._has_failed:
+                return  # somebody else did
+            await self.close()
+            try:
+                await self.flush()
+            except (sqlite3.Error, OSError) as error:
+                if isinstance(error, sqlite3.Error) and primary_code(error) not in _BROKEN:
+                    raise  # locked, or full: the next one tries again
+                what = f"the disk under {self._path} failed, and the store cannot be opened again"
+                raise StoreUnusable(f"{what}: look at the disk, then start again") from error
+            self._has_failed = False
+            advice = "the disk reported an error; nothing is lost, but look at the disk and its log"
+            _log.error("store_reopened", path=str(self._path), advice=advice)
 
 
 def sqlite_path(settings: StoreSettings) -> Path | None:
@@ -164,9 +215,29 @@ def _prepare_sqlite(connection: sqlite3.Connection, *, settings: StoreSettings, 
         if _ask(cursor, "PRAGMA synchronous") != 2:
             raise StoreUnusable("SQLite does not flush each commit here (synchronous is not FULL)")
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA temp_store=MEMORY")  # undoing a savepoint must not need room, or rights, in /var/tmp
         cursor.execute(f"PRAGMA journal_size_limit={settings.journal_limit_bytes:d}")
     finally:
         cursor.close()
+
+
+def _flush_names(folder: Path) -> None:
+    """The names of the files in the folder are on disk: SQLite asks for that too, but does not look at the answer."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy_log(path: Path, settings: StoreSettings) -> object:
+    """Empty the write-ahead log into the database, both flushed; return 0, or 1 when somebody else is in the way."""
+    address = f"{path.as_uri()}?mode=rw"
+    with contextlib.closing(
+        sqlite3.connect(address, uri=True, isolation_level=None, timeout=settings.busy_timeout_s)
+    ) as connection:
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
 def _ask(cursor: DBAPICursor | sqlite3.Cursor, statement: str) -> object:
@@ -196,6 +267,9 @@ class PostgresDatabase:
 
     def check_presence(self) -> None:
         """A server that is gone says so by itself."""
+
+    async def flush(self) -> None:
+        """A server has done so before it lets anybody read."""
 
     async def close(self) -> None:
         await self._engine.dispose()

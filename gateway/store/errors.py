@@ -68,6 +68,17 @@ def translated() -> Iterator[None]:
         raise StoreUnavailable("the store cannot be reached") from error
 
 
+def primary_code(error: BaseException | None) -> int:
+    """What SQLite calls the error, or what caused it, without its extension; SQLITE_OK for any other."""
+    while isinstance(error, StoreError):
+        error = error.__cause__
+    original = error.orig if isinstance(error, DBAPIError) else error
+    code: int = getattr(original, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # no room for the index of the log: the disk is full, not broken
+        return sqlite3.SQLITE_FULL
+    return code & 0xFF  # extended codes carry the primary one in their low byte
+
+
 def _translation(error: SQLAlchemyError) -> StoreError:
     if isinstance(error, IntegrityError):
         return StoreError("a row contradicts what the store holds")
@@ -85,8 +96,7 @@ def _of_sqlalchemy(error: SQLAlchemyError) -> StoreError:
 
 
 def _of_sqlite(error: sqlite3.Error) -> StoreError:
-    # extended codes carry the primary one in their low byte
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    code = primary_code(error)
     if code in _SQLITE_CORRUPT:
         return StoreUnusable("the store is damaged, or not a database: restore a backup")
     if str(error).startswith(("no such table", "no such column")):

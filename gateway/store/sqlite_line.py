@@ -28,7 +28,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from gateway.store.errors import StoreError
+from gateway.store.errors import StoreError, primary_code
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -41,7 +41,9 @@ _INTERRUPT_EVERY_S = 0.05
 _LOCK_SLICE_S = 0.05
 """SQLite waits for a lock deaf to everything; so it does it in slices, and who was cut off is not waited for."""
 
-_KEEPS_CONNECTION = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_INTERRUPT})
+_KEEPS_CONNECTION = frozenset(
+    {sqlite3.SQLITE_OK, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_INTERRUPT}
+)
 """What may happen to a statement without a word against its connection."""
 
 
@@ -65,17 +67,19 @@ class SqliteLine:
         is_writer: bool,
         busy_timeout_s: float,
         prepare: Callable[[sqlite3.Connection], None],
+        on_failure: Callable[[], None],
         before_commit: Callable[[], None] = lambda: None,
     ) -> None:
         """Be ready to connect.
 
         A writer's transactions take the lock when they begin. `prepare` is called with each new connection; what it
-        raises, or what `before_commit` does, comes out of `run`.
+        raises, or what `before_commit` does, comes out of `run`. `on_failure` is called when the disk reports an error.
         """
         self._uri = f"file:{quote(str(path))}?{urlencode(options)}"
         self._is_writer = is_writer
         self._busy_timeout_s = busy_timeout_s
         self._prepare = prepare
+        self._on_failure = on_failure
         self._before_commit = before_commit
         self._waiting: deque[_Part[Any]] = deque()
         self._under_way: Sequence[_Part[Any]] = ()
@@ -131,9 +135,14 @@ class SqliteLine:
         if error is None:
             self._tell(ending.result())
         else:
-            if thread is self._thread and not _keeps_connection(error):
+            code = primary_code(error)
+            if thread is self._thread and code not in _KEEPS_CONNECTION:
                 self._leave(thread)
-            self._tell([_Outcome(error=error)] * len(parts))
+            if code == sqlite3.SQLITE_IOERR:
+                self._on_failure()
+                self._under_way = [*parts, *self._waiting]  # nobody goes on as if nothing had happened
+                self._waiting.clear()
+            self._tell([_Outcome(error=error)] * len(self._under_way))
         self._go_on()
 
     def _tell(self, outcomes: Sequence["_Outcome"]) -> None:
@@ -184,13 +193,6 @@ def _look_at(ending: "asyncio.Future[T]") -> None:
     """If nobody waits for it any more, asyncio would complain of an exception that nobody has seen."""
     if not ending.cancelled():
         ending.exception()
-
-
-def _keeps_connection(error: BaseException) -> bool:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if not isinstance(cause, sqlite3.Error):
-        return True  # raised by the work itself
-    return getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _KEEPS_CONNECTION
 
 
 class _HintingCompiler(SQLiteCompiler):

@@ -38,6 +38,9 @@ from gateway.store.settings import StoreSettings
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_FLUSH_S = 60.0
+"""Longer than any step: there may be a log of some gigabytes."""
+
 
 class Store:
     """The steps of the flow, each one transaction: committed when the method returns, undone when it raises.
@@ -97,6 +100,15 @@ class Store:
         async with self._in_time():
             self._database.check_presence()
         await self._read(lambda connection: connection.scalar(sa.select(1)))
+
+    async def flush(self) -> None:
+        """Everything that can be read is on disk; for a start, before anything is promised that rests on it.
+
+        A process that was killed in the middle of a commit leaves it in the system's memory, readable and not durable.
+        """
+        with translated():
+            async with asyncio.timeout(max(_FLUSH_S, self._settings.deadline_s)):
+                await self._database.flush()
 
     # --- intake ------------------------------------------------------------------------------------------------------
 

@@ -98,15 +98,20 @@ class GatewayProcess:
 
 @asynccontextmanager
 async def serve(
-    config: Path, *, arguments: Sequence[str] = (), env: Mapping[str, str] | None = None
+    config: Path,
+    *,
+    arguments: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    command: Sequence[str] = (sys.executable, "-m", "gateway"),
 ) -> AsyncIterator[GatewayProcess]:
-    """Run `mail2sms serve` on a configuration until the block ends; its log lies beside the configuration."""
+    """Run `mail2sms serve` on a configuration until the block ends; its log lies beside the configuration.
+
+    `command` is the gateway, perhaps under something that watches or disturbs it.
+    """
     log = config.with_suffix(".log")
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gateway",
+            *command,
             "serve",
             "--config",
             str(config),
