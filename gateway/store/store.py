@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.lifecycle import ReportId
-from gateway.store import admission, claims, credit, reports, settling, watch
+from gateway.store import admission, claims, credit, reports, settling, stepping, watch
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
@@ -20,9 +20,11 @@ from gateway.store.base import (
     Foreseen,
     LostSms,
     Order,
+    PulledIn,
     Refusal,
     RenderNot,
     ReportSettlement,
+    SendingReport,
     Settled,
     Settlement,
 )
@@ -120,7 +122,7 @@ class Store:
         """The oldest due SMS of the account and up to `limit` - 1 more with equal options are in `sending`.
 
         Oldest first; none when nothing is due. The attempts are committed: the call to the carrier may begin. Whoever
-        got them must settle them before `lease_until`; after it they are `lost_sms`. `limit` is 1 to 500.
+        got them must settle them before `lease_until`; after it they are taken for lost. `limit` is 1 to 500.
         """
         claim = claims.Claim(account=account, provider=provider, now=now, lease_until=lease_until, limit=limit)
         async with self._step(self._database.write) as connection:
@@ -140,10 +142,10 @@ class Store:
 
     # --- janitor -----------------------------------------------------------------------------------------------------
 
-    async def lost_sms(self, now: datetime, limit: int) -> tuple[LostSms, ...]:
-        """SMS in `sending` with their lease over: the claimer died in the middle. Longest first."""
+    async def sending_sms(self, limit: int) -> tuple[LostSms, ...]:
+        """SMS in `sending`, with their `lease`: whoever sees one for longer knows that its claimer died."""
         async with self._step(self._database.read) as connection:
-            return await watch.find(connection, watch.lost_query(now, limit))
+            return await watch.find(connection, watch.sending_query(limit))
 
     async def uncertain_sms(self, before: datetime, limit: int) -> tuple[LostSms, ...]:
         """SMS in `uncertain` since `before` or longer. Longest first."""
@@ -154,6 +156,14 @@ class Store:
         """SMS in `queued` or `held` past their validity. Longest first."""
         async with self._step(self._database.read) as connection:
             return await watch.find(connection, watch.expired_query(now, limit))
+
+    async def pull_in(self, now: datetime, limit: int) -> PulledIn:
+        """What the clock was set back from under is counted from now on: at most `limit` SMS, and as many reports.
+
+        A wait becomes one of at most 15 minutes. Dates that an envoi asks for, and opening hours, stay.
+        """
+        async with self._step(self._database.write) as connection:
+            return await stepping.pull_in(connection, now, limit)
 
     # --- mailer ------------------------------------------------------------------------------------------------------
 
@@ -171,13 +181,15 @@ class Store:
         async with self._step(self._database.write) as connection:
             return await reports.settle(connection, settlements, now)
 
-    async def recover_reports(self, now: datetime, *, as_of: datetime | None = None) -> tuple[ReportId, ...]:
-        """Reports in `sending` with their lease over are due now; returns them. The attempt stays counted.
+    async def sending_reports(self, limit: int) -> tuple[SendingReport, ...]:
+        """Reports in `sending`: whoever sees one for longer than its lease knows that its claimer died."""
+        async with self._step(self._database.read) as connection:
+            return await reports.find_sending(connection, limit)
 
-        `as_of` is the instant their lease must be over at, `now` unless given: one to come, when they are known dead.
-        """
+    async def recover_reports(self, lost: Sequence[SendingReport], now: datetime) -> tuple[ReportId, ...]:
+        """Those of the reports that are still in `sending` are due now; returns them. The attempt stays counted."""
         async with self._step(self._database.write) as connection:
-            return await reports.recover(connection, now, now if as_of is None else as_of)
+            return await reports.recover(connection, lost, now)
 
     # --- operators ---------------------------------------------------------------------------------------------------
 
