@@ -169,6 +169,8 @@ class SmtpConnection(SMTP, ABC):
         await self._write((status.encode("ascii") if isinstance(status, str) else status) + b"\r\n")
 
     async def _write(self, lines: bytes) -> None:
+        if self._writer.transport.is_closing():  # the client broke the connection while its mail was being stored
+            raise HungUp
         try:
             self._writer.write(lines)
             async with asyncio.timeout(self._settings.idle_timeout_s):
@@ -245,7 +247,7 @@ class SmtpConnection(SMTP, ABC):
     async def _part(self) -> None:
         """Close the connection once the client has had time to fetch what was said."""
         with contextlib.suppress(OSError, HungUp):
-            if self._is_cut:
+            if self._is_cut and not self._writer.transport.is_closing():
                 self._writer.write_eof()
                 async with asyncio.timeout(LINGER_S):
                     await self._wire.discard(LINGER_BYTES)

@@ -113,8 +113,9 @@ async def test_each_answer_has_its_consequence(tmp_path: Path) -> None:
             for name in names
         ]
         env = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"), proxy.url)
-        config = {"more_accounts": accounts, "more_providers": providers, "env": env}
-        ground = await stack.enter_async_context(playing.field(tmp_path, **config))
+        ground = await stack.enter_async_context(
+            playing.field(tmp_path, env=env, more_accounts=accounts, more_providers=providers)
+        )
         await ground.send(make_mail("warm", "0600000000"))
         before_kib = ground.status("VmHWM")
         async with asyncio.TaskGroup() as group:
