@@ -23,9 +23,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from gateway.store.errors import StoreUnusable
+from gateway.store.errors import StoreUnavailable, StoreUnusable
 from gateway.store.settings import StoreSettings
 
 Transaction = AbstractAsyncContextManager[AsyncConnection]
@@ -78,13 +79,22 @@ class SqliteDatabase:
         if must_be_wal and not path.stat().st_size:
             raise StoreUnusable(f"the store at {path} is an empty file: {_MAKE_OR_RESTORE}")
         self._turn = asyncio.Lock()  # first come, first served; the busy handler of SQLite is not fair
+        self._lock_outs = 0  # how often a transaction could not begin
         options = _read_options(path) if read_only else {"mode": "rw"}
         self._writer = _sqlite_engine(settings, path, options, must_be_wal=must_be_wal)
         self._readers = _sqlite_engine(settings, path, options, must_be_wal=must_be_wal, is_writer=False)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        async with self._turn, self._writer.begin() as connection:
+        lock_outs = self._lock_outs
+        async with self._turn, contextlib.AsyncExitStack() as transaction:
+            if self._lock_outs != lock_outs:  # who was before in the queue waited for the lock, and in vain
+                raise StoreUnavailable("the store is locked by somebody else")
+            try:
+                connection = await transaction.enter_async_context(self._writer.begin())
+            except OperationalError:
+                self._lock_outs += 1
+                raise
             yield connection
             self.check_presence()  # else the COMMIT would succeed, in a file that the next start does not find
 
