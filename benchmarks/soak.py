@@ -213,12 +213,14 @@ class Soak:
     async def trouble_carrier(self) -> None:
         while True:
             await asyncio.sleep(random.uniform(2, 15))
+            self.sandbox.behave()  # what was not met by then is over
             fault = dict(random.choice(CARRIER_FAULTS))
             self.sandbox.misbehave(str(fault.pop("fault")), count=random.randint(1, 3), **fault)
 
     async def trouble_smarthost(self) -> None:
         while True:
             await asyncio.sleep(random.uniform(5, 30))
+            self.mailbox.behave()
             if random.random() < 0.3:
                 self.mailbox.hang_up_after_dot(is_kept=random.random() < 0.5)
             else:
@@ -298,6 +300,7 @@ class Soak:
             for trouble in background[:3]:
                 trouble.cancel()
             self.sandbox.behave()
+            self.mailbox.behave()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
                     while not self.ledger.is_complete:  # noqa: ASYNC110 what comes is collected by the sampling

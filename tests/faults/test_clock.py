@@ -26,18 +26,19 @@ def until_real(at: datetime) -> timedelta:
     return at - SystemClock().now()
 
 
-@pytest.mark.parametrize(
-    ("begin", "step"),
-    [
-        (None, DAYS),
-        (None, -DAYS),
-        (AUTUMN, -timedelta(hours=1)),
-    ],
-    ids=["+3 days", "-3 days", "autumn"],
-)
-async def test_a_step_of_the_clock_doubles_nothing_and_delays_nothing(
-    tmp_path: Path, begin: datetime | None, step: timedelta
-) -> None:
+STEPS = ((None, DAYS), (None, -DAYS), (AUTUMN, -timedelta(hours=1)))
+
+
+async def test_a_step_of_the_clock_doubles_nothing_and_delays_nothing(tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as group:  # they mostly wait
+        for number, (begin, step) in enumerate(STEPS):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            group.create_task(step_the_clock(folder, begin, step), name=f"by {step} from {begin}")
+
+
+async def step_the_clock(tmp_path: Path, begin: datetime | None, step: timedelta) -> None:
+    """Have something of every kind wait, set the clock, and look at what becomes of it."""
     time = FakeTime(tmp_path, timedelta(0) if begin is None else until_real(begin))
     go_on = asyncio.Event()
 

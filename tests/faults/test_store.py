@@ -16,7 +16,7 @@ from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.slow
 
-LOCK_S = float(os.environ.get("FAULT_LOCK_S", "12"))
+LOCK_S = float(os.environ.get("FAULT_LOCK_S", "7"))
 RESUME_S = 30.0
 
 
