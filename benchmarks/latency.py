@@ -17,28 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.support.configuration import write_config
 from tests.support.gateway import run_command, serve
-
-CONFIG = """
-[smtp]
-hostname = "gw.example.org"
-listen = ["127.0.0.1:0"]
-recipients = ["sendsms@gw.example.org"]
-[store]
-url = "{store}"
-[reports]
-smarthost = "127.0.0.1:9"
-sender = "sendsms@gw.example.org"
-[[accounts]]
-name = "masociete"
-keyid = "a296464ce012b8ab710a"
-domains = ["masociete.com"]
-providers = ["carrier"]
-[[providers]]
-name = "carrier"
-kind = "isendpro"
-base_url = "http://127.0.0.1:{carrier}/cgi-bin"
-"""
 
 MAIL = """\
 From: alerte@masociete.com\r
@@ -136,9 +116,11 @@ async def measure(mails: int, rate: float, store: str, keep: bool) -> None:
     carrier = Carrier()
     server = await asyncio.start_server(carrier.handle, "127.0.0.1", 0)
     with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "gateway.toml"
-        url = "sqlite:///gateway.db" if store == "sqlite" else store
-        config.write_text(CONFIG.format(store=url, carrier=server.sockets[0].getsockname()[1]))
+        config = write_config(
+            Path(folder) / "gateway.toml",
+            store={"url": "sqlite:///gateway.db" if store == "sqlite" else store},
+            carrier=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+        )
         migrated = await run_command("migrate", "--config", str(config))
         assert migrated.status == 0, migrated.stderr
         begun = time.perf_counter()

@@ -38,8 +38,9 @@ from gateway.worker import Bell, Crew, Gate, Stage, run_to_end
 
 _log = structlog.get_logger(__name__)
 
-_LEASE_MARGIN_S = 5.0
-"""What a lease lasts beyond the longest call and the longest try to record it."""
+_LEASE_MARGIN_S = 30.0
+"""What a lease lasts beyond the longest call and the longest try to record it. A call that has not begun so long after
+its claim, because the process stood still, does not begin: somebody else may own the SMS by now."""
 
 _UNKNOWN_IN_A_ROW = 5
 _PROBE_AFTER_S = 30.0
@@ -232,12 +233,14 @@ class Dispatcher:
         route.gate.enter()
         try:
             limit = 1 if is_probe else route.carrier.batch_size
+            call_before = self._clock.monotonic() + _LEASE_MARGIN_S
             claimed = await self._claim(lane, route, limit=limit)
             if not claimed:
                 return False
             if len(claimed) == limit:
                 self._stage.bell.ring()  # another runner may find more
-            await self._handle(lane, route, claimed)
+            with self._outcomes.under_way(claimed):
+                await self._handle(lane, route, claimed, call_before=call_before)
         finally:
             lane.gate.leave()
             route.gate.leave()
@@ -256,14 +259,24 @@ class Dispatcher:
             _log.info("sms_claimed", sms_id=sms.id, attempt=sms.attempt)
         return claimed
 
-    async def _handle(self, lane: _Lane, route: _Route, claimed: Sequence[ClaimedSms]) -> None:
+    async def _handle(self, lane: _Lane, route: _Route, claimed: Sequence[ClaimedSms], *, call_before: float) -> None:
         """Look again at what was claimed, hand over what may go, put back the rest."""
         account = self._accounts.by_name(lane.account)
         ready, held_back = self._look_again(account, claimed)
         if held_back:
             await self._outcomes.put_back(claimed, held_back)
         if ready and account is not None:
-            await self._call(lane, route, account, ready)
+            if self._clock.monotonic() > call_before:
+                await self._put_back_late(ready)
+            else:
+                await self._call(lane, route, account, ready)
+
+    async def _put_back_late(self, claimed: Sequence[ClaimedSms]) -> None:
+        """The SMS are queued again, unless another node has taken them for lost meanwhile."""
+        now = self._clock.now()
+        late = [postpone(sms, until=now, reason="the gateway stood still after the claim") for sms in claimed]
+        settled = await self._outcomes.put_back(claimed, late)
+        _log.warning("claim_too_old", count=len(claimed), put_back=len(settled.moved))
 
     def _look_again(
         self, account: Account | None, claimed: Sequence[ClaimedSms]

@@ -13,7 +13,8 @@ metric `mail2sms_sms_moves_total`.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -199,6 +200,7 @@ class Outcomes:
         self._rules = rules
         self._mailer_bell = mailer_bell
         self._dispatcher_bell = dispatcher_bell
+        self._under_way: set[tuple[SmsId, int]] = set()
 
     async def record(
         self,
@@ -234,12 +236,22 @@ class Outcomes:
         """Claimed SMS that are not handed over after all have moved: `postpone`, `refuse`."""
         return await self._settle(settlements, {sms.id: _of_claimed(sms) for sms in claimed})
 
-    async def recover_lost(self, *, as_of: datetime, limit: int) -> int:
-        """SMS whose lease was over at `as_of` are uncertain; return how many moved.
+    @contextmanager
+    def under_way(self, claimed: Sequence[ClaimedSms]) -> Iterator[None]:
+        """Within the block these claims are alive, however long it takes: `recover_lost` leaves them alone."""
+        claims = {(sms.id, sms.epoch) for sms in claimed}
+        self._under_way |= claims
+        try:
+            yield
+        finally:
+            self._under_way -= claims
+
+    async def recover_lost(self, found: Sequence[LostSms]) -> int:
+        """SMS that are in `sending` for longer than their lease are uncertain; return how many moved.
 
         The process died, or was cut off, during the call: nothing is proven.
         """
-        lost = await self._store.lost_sms(as_of, limit)
+        lost = [sms for sms in found if (sms.id, sms.epoch) not in self._under_way]
         return await self._settle_lost(
             lost,
             [

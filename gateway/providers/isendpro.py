@@ -2,12 +2,15 @@
 
 Quirks: no message id comes back, the `tracker` is all there is to correlate by; the outcome stands in the body, the
 HTTP status repeats it at best; optional values travel as JSON strings, `sandbox` as a number.
+
+Diagnostics: event `answer_unreadable` (error).
 """
 
 from collections.abc import Sequence
 from enum import Enum, unique
 from typing import Annotated, Literal
 
+import structlog
 from pydantic import Field, SecretStr
 
 from gateway.clock import Clock
@@ -26,6 +29,8 @@ from gateway.providers.transport import (
     recorded,
 )
 from gateway.settings import Name, Settings
+
+_log = structlog.get_logger(__name__)
 
 
 @unique
@@ -143,6 +148,13 @@ class IsendproProvider:
         if entries is None:
             not_taken = {429, 503} if self._settings.on_503 is Busy.NOT_TAKEN else {429}
             verdict = verdict_of_status(answer.status, raw=whole, retry_at=retry_at, not_taken=not_taken)
+            _log.error(
+                "answer_unreadable",
+                provider=self.name,
+                status=answer.status,
+                count=len(batch.messages),
+                advice="not the carrier's own words: see its base_url, and what stands between",
+            )
             return [verdict] * len(batch.messages)
         found = assign(entries, [message.msisdn.removeprefix("+") for message in batch.messages])
         return [

@@ -169,7 +169,7 @@ class SmtpConnection(SMTP, ABC):
         await self._write((status.encode("ascii") if isinstance(status, str) else status) + b"\r\n")
 
     async def _write(self, lines: bytes) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing():  # the client broke the connection, perhaps while its mail was being stored
             raise HungUp
         self._writer.write(lines)
         if not self.transport.get_write_buffer_size():
@@ -249,7 +249,7 @@ class SmtpConnection(SMTP, ABC):
     async def _part(self) -> None:
         """Close the connection once the client has had time to fetch what was said."""
         with contextlib.suppress(OSError, HungUp):
-            if self._is_cut:
+            if self._is_cut and not self._writer.transport.is_closing():
                 self._writer.write_eof()
                 async with asyncio.timeout(LINGER_S):
                     await self._wire.discard(LINGER_BYTES)

@@ -132,6 +132,13 @@ class Mailbox:
         """Break the next `times` connections instead of answering the dot; the mail is kept, or not."""
         self._hang_ups[is_kept] += times
 
+    def behave(self) -> None:
+        """Forget all trouble that is left."""
+        for refusals in self._refusals.values():
+            refusals.clear()
+        self._delays_s.clear()
+        self._hang_ups.clear()
+
     async def turn(self, step: Step) -> str | None:
         """Return the refusal that is due at this step, if any, after the delay told for it."""
         await asyncio.sleep(self._delays_s.get(step, 0))

@@ -6,7 +6,7 @@ somebody else moved first is simply not moved.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gateway.lifecycle import EnvoiId, MailId, ReportEvent, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import AckCode, Code
@@ -277,7 +277,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostSms:
-    """An SMS found in `sending` with its lease over, in `uncertain`, or past its validity: what outcomes needs."""
+    """An SMS found in `sending`, in `uncertain`, or past its validity: what outcomes needs."""
 
     id: SmsId
     envoi_id: EnvoiId
@@ -290,6 +290,24 @@ class LostSms:
     since: datetime  # when the attempt began, or it became uncertain
     expires_at: datetime
     code: Code | None = None  # the row's `code`: of the last proven "not sent", reported when validity runs out
+    lease: timedelta | None = None  # in `sending`: how long its claimer may take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendingReport:
+    """A report found in `sending`, and how long its claimer may take."""
+
+    id: ReportId
+    epoch: int
+    lease: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledIn:
+    """How many rows of a time to come were brought back to now."""
+
+    sms: int
+    reports: int
 
 
 # --- what the mailer gets --------------------------------------------------------------------------------------------

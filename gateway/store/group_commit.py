@@ -84,9 +84,11 @@ class GroupCommit:
         try:
             results = await self._write(gather)
         except StoreError as error:
-            self._answer(group, [error] * len(group))
-            if caller in self._waiting:  # it never came to its turn
+            if not group:  # it never came to its turn: whoever came meanwhile has waited for the same, and long enough
                 self._waiting.remove(caller)
+                group.extend(self._waiting)
+                self._waiting.clear()
+            self._answer(group, [error] * len(group))
             raise
         except BaseException:
             self._waiting.extendleft(reversed(group))

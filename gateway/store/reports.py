@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from gateway.lifecycle import REPORT_MOVES, ReportEvent, ReportId, ReportState
 from gateway.pauses import PausePoint, pause_at
 from gateway.store import tables
-from gateway.store.base import ClaimedReport, ReportSettlement
+from gateway.store.base import ClaimedReport, ReportSettlement, SendingReport
 from gateway.store.errors import StoreError
 from gateway.store.tables import by_index, one_of
 
@@ -104,11 +104,31 @@ def _target(one: ReportSettlement) -> ReportState:
     return target
 
 
-def recover(connection: sa.Connection, now: datetime, as_of: datetime) -> tuple[ReportId, ...]:
-    """What was in `sending` with a lease that is over at `as_of` is due now."""
+def sending_query(limit: int) -> sa.Select[Any]:
+    """In `sending`, the first whose lease is over first."""
+    columns = (_report.id, _report.epoch, _report.since_at, _report.lease_until)
+    return sa.select(*columns).where(_IS_SENDING).order_by(_report.lease_until).limit(limit)
+
+
+def find_sending(connection: sa.Connection, limit: int) -> tuple[SendingReport, ...]:
+    """What is in `sending`, and how long that may take."""
+    rows = connection.execute(sending_query(limit))
+    return tuple(SendingReport(id=row.id, epoch=row.epoch, lease=row.lease_until - row.since_at) for row in rows)
+
+
+def recover(connection: sa.Connection, lost: Sequence[SendingReport], now: datetime) -> tuple[ReportId, ...]:
+    """Those that are still in `sending`, by the same claim, are due now."""
+    locked = connection.execute(
+        sa.select(_report.id, _report.epoch)
+        .where(_report.id.in_(sorted(one.id for one in lost)), _IS_SENDING)
+        .order_by(_report.id)
+        .with_for_update(key_share=True)
+    )
+    epochs = {row.id: row.epoch for row in locked}
+    still = [one.id for one in lost if epochs.get(one.id) == one.epoch]
     found = connection.execute(
         tables.report.update()
-        .where(_IS_SENDING, _report.lease_until <= as_of)
+        .where(_report.id.in_(still), _IS_SENDING)
         .values(
             state=REPORT_MOVES[ReportState.SENDING][ReportEvent.DEFERRED],
             since_at=now,

@@ -41,6 +41,10 @@ _INTERRUPT_EVERY_S = 0.05
 _LOCK_SLICE_S = 0.05
 """SQLite waits for a lock deaf to everything; so it does it in slices, and who was cut off is not waited for."""
 
+_OF_ALL = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY})
+"""What those hear too who wait behind: after an error of the disk nobody goes on as if nothing had happened, and a lock
+that one has waited for in vain is not waited for by one after the other."""
+
 _KEEPS_CONNECTION = frozenset(
     {sqlite3.SQLITE_OK, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_INTERRUPT}
 )
@@ -140,7 +144,8 @@ class SqliteLine:
                 self._leave(thread)
             if code == sqlite3.SQLITE_IOERR:
                 self._on_failure()
-                self._under_way = [*parts, *self._waiting]  # nobody goes on as if nothing had happened
+            if code in _OF_ALL:
+                self._under_way = [*parts, *self._waiting]
                 self._waiting.clear()
             self._tell([_Outcome(error=error)] * len(self._under_way))
         self._go_on()

@@ -11,7 +11,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import sqlalchemy as sa
 
 from gateway.lifecycle import ReportId
-from gateway.store import admission, claims, credit, reports, restoring, settling, tally, watch
+from gateway.store import admission, claims, credit, reports, restoring, settling, stepping, tally, watch
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
@@ -21,9 +21,11 @@ from gateway.store.base import (
     Foreseen,
     LostSms,
     Order,
+    PulledIn,
     Refusal,
     RenderNot,
     ReportSettlement,
+    SendingReport,
     Settled,
     Settlement,
     Tally,
@@ -169,7 +171,7 @@ class Store:
         """The oldest due SMS of the account and up to `limit` - 1 more with equal options are in `sending`.
 
         Oldest first; none when nothing is due. The attempts are committed: the call to the carrier may begin. Whoever
-        got them must settle them before `lease_until`; after it they are `lost_sms`. `limit` is 1 to 500.
+        got them must settle them before `lease_until`; after it they are taken for lost. `limit` is 1 to 500.
         """
         if self._is_full:
             return ()  # no call begins whose result might find no room
@@ -189,9 +191,9 @@ class Store:
 
     # --- janitor -----------------------------------------------------------------------------------------------------
 
-    async def lost_sms(self, now: datetime, limit: int) -> tuple[LostSms, ...]:
-        """SMS in `sending` with their lease over: the claimer died in the middle. Longest first."""
-        return await self._read(watch.find, watch.lost_query(now, limit))
+    async def sending_sms(self, limit: int) -> tuple[LostSms, ...]:
+        """SMS in `sending`, with their `lease`: whoever sees one for longer knows that its claimer died."""
+        return await self._read(watch.find, watch.sending_query(limit))
 
     async def uncertain_sms(self, before: datetime, limit: int) -> tuple[LostSms, ...]:
         """SMS in `uncertain` since `before` or longer. Longest first."""
@@ -200,6 +202,13 @@ class Store:
     async def expired_sms(self, now: datetime, limit: int) -> tuple[LostSms, ...]:
         """SMS in `queued` or `held` past their validity. Longest first."""
         return await self._read(watch.find, watch.expired_query(now, limit))
+
+    async def pull_in(self, now: datetime, limit: int) -> PulledIn:
+        """What the clock was set back from under is counted from now on: at most `limit` SMS, and as many reports.
+
+        A wait becomes one of at most 15 minutes. Dates that an envoi asks for, and opening hours, stay.
+        """
+        return await self._write(stepping.pull_in, now, limit)
 
     # --- mailer ------------------------------------------------------------------------------------------------------
 
@@ -217,12 +226,13 @@ class Store:
         """
         return await self._write(reports.settle, settlements, now)
 
-    async def recover_reports(self, now: datetime, *, as_of: datetime | None = None) -> tuple[ReportId, ...]:
-        """Reports in `sending` with their lease over are due now; returns them. The attempt stays counted.
+    async def sending_reports(self, limit: int) -> tuple[SendingReport, ...]:
+        """Reports in `sending`: whoever sees one for longer than its lease knows that its claimer died."""
+        return await self._read(reports.find_sending, limit)
 
-        `as_of` is the instant their lease must be over at, `now` unless given: one to come, when they are known dead.
-        """
-        return await self._write(reports.recover, now, now if as_of is None else as_of)
+    async def recover_reports(self, lost: Sequence[SendingReport], now: datetime) -> tuple[ReportId, ...]:
+        """Those of the reports that are still in `sending` are due now; returns them. The attempt stays counted."""
+        return await self._write(reports.recover, lost, now)
 
     # --- operators ---------------------------------------------------------------------------------------------------
 

@@ -256,15 +256,15 @@ def _index(
 _index("ix_sms_lane", sms.c.account, sms.c.due_at, sms.c.id, where=one_of("state", (SmsState.QUEUED,)))
 # next_due_at
 _index("ix_sms_due", sms.c.due_at, where=one_of("state", (SmsState.QUEUED,)))
-# lost_sms
+# sending_sms
 _index("ix_sms_lease", sms.c.lease_until, where=one_of("state", (SmsState.SENDING,)))
 # expired_sms
 _index("ix_sms_expiry", sms.c.expires_at, where=one_of("state", SMS_WAITING))
-# uncertain_sms, backlog
+# uncertain_sms, backlog, pull_in
 _index("ix_sms_open", sms.c.state, sms.c.since_at, where=one_of("state", SMS_OPEN))
 # claim_reports, next_report_due_at
 _index("ix_report_due", report.c.due_at, report.c.id, where=one_of("state", (ReportState.DUE,)))
-# recover_reports
+# sending_reports
 _index("ix_report_lease", report.c.lease_until, where=one_of("state", (ReportState.SENDING,)))
 # backlog
 _index("ix_report_open", report.c.state, report.c.since_at, where=one_of("state", REPORT_OPEN))

@@ -31,9 +31,10 @@ _UNKNOWN_ATTEMPTS = (
 )
 
 
-def lost_query(now: datetime, limit: int) -> sa.Select[Any]:
-    """In `sending` with the lease over, longest first."""
-    query = _rows(one_of("sms.state", (SmsState.SENDING,)), _sms.lease_until, now, limit)
+def sending_query(limit: int) -> sa.Select[Any]:
+    """In `sending`, the first whose lease is over first."""
+    is_sending = one_of("sms.state", (SmsState.SENDING,))
+    query = sa.select(tables.sms, _UNKNOWN_ATTEMPTS).where(is_sending).order_by(_sms.lease_until).limit(limit)
     return by_index(query, tables.sms, "ix_sms_lease")
 
 
@@ -66,6 +67,7 @@ def find(connection: sa.Connection, query: sa.Select[Any]) -> tuple[LostSms, ...
             since=row.since_at,
             expires_at=row.expires_at,
             code=row.code,
+            lease=None if row.lease_until is None else row.lease_until - row.since_at,
         )
         for row in connection.execute(query)
     )

@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 
 from gateway.clock import SystemClock
 from gateway.conformance import Identity, Level, Play, Target
 from gateway.conformance.play import QUIET_S
 from gateway.sandbox import Sandbox
+from tests.support.configuration import write_config
 from tests.support.gateway import run_command, serve
 
-HERE = Path(__file__).parent
 OTHER_DOMAIN = "mairie.example"
+OTHER_KEYID = "5f0b1d8f0c7e4c0d9a3b2e1f6a7d8c9b"
 IDENTITY = Identity(
     key="a296464ce012b8ab710a",
     domain="masociete.com",
@@ -49,10 +49,13 @@ async def house(folder: Path, *, mode: str = "lenient", env: Mapping[str, str] |
     """Run a gateway in this reading mode until the block ends."""
     reports = ("127.0.0.1", free_port())
     async with Sandbox() as sandbox:
-        config = folder / "gateway.toml"
-        template = Template((HERE / "gateway.toml").read_text("utf-8"))
-        config.write_text(
-            template.substitute(mode=mode, smarthost="{}:{}".format(*reports), carrier=sandbox.url), "utf-8"
+        config = write_config(
+            folder / "gateway.toml",
+            smarthost=reports,
+            carrier=sandbox.url,
+            smtp={"recipients": [IDENTITY.recipient], "mode": mode},
+            reports={"sender": IDENTITY.recipient},
+            more_accounts=[{"name": "mairie", "keyid": OTHER_KEYID, "domains": [OTHER_DOMAIN]}],
         )
         migrated = await run_command("migrate", "--config", str(config))
         assert migrated.status == 0, migrated.stderr

@@ -32,8 +32,7 @@ SENDS_AGAIN_WHAT_WAS_UNDER_WAY = """
     from gateway.lifecycle import SmsEvent, SmsState
     from gateway.outcomes import Outcomes
     from gateway.store.base import Settlement
-    async def requeue(outcomes, *, as_of, limit):
-        lost = await outcomes._store.lost_sms(as_of, limit)
+    async def requeue(outcomes, lost):
         return await outcomes._settle_lost(lost, [
             Settlement(sms_id=sms.id, epoch=sms.epoch, from_state=SmsState.SENDING, event=SmsEvent.NOT_SENT,
                        due_at=outcomes._clock.now())

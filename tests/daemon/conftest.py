@@ -9,32 +9,7 @@ from gateway.config import Config, load
 from gateway.sandbox import Sandbox
 from gateway.smtp.mailbox import Mailbox
 from gateway.store import migrate
-
-TEMPLATE = """\
-[smtp]
-hostname = "gw.example.org"
-listen = ["127.0.0.1:0"]
-recipients = ["sendsms@gw.example.org"]
-
-[http]
-listen = "127.0.0.1:0"
-
-[reports]
-smarthost = "{smarthost}"
-sender = "sendsms@gw.example.org"
-
-[[accounts]]
-name = "masociete"
-keyid = "a296464ce012b8ab710a"
-domains = ["masociete.com"]
-mail = "it@agency.example"
-providers = ["carrier"]
-
-[[providers]]
-name = "carrier"
-kind = "sandbox"
-base_url = "{carrier}/cgi-bin"
-"""
+from tests.support.configuration import write_config
 
 Write = Callable[[str], Config]
 
@@ -55,9 +30,13 @@ async def mailbox() -> AsyncIterator[Mailbox]:
 async def config(tmp_path: Path, sandbox: Sandbox, mailbox: Mailbox) -> Config:
     """A configuration whose store exists."""
     path = tmp_path / "gateway.toml"
-    smarthost = f"{mailbox.address[0]}:{mailbox.address[1]}"
-    path.write_text(TEMPLATE.format(smarthost=smarthost, carrier=sandbox.url))
-    path.chmod(0o600)
+    write_config(
+        path,
+        smarthost=mailbox.address,
+        carrier=sandbox.url,
+        account={"mail": "it@agency.example"},
+        http={"listen": "127.0.0.1:0"},
+    )
     loaded = load(path, environ={})
     await migrate(loaded.store)
     return loaded

@@ -81,6 +81,16 @@ async def test_refusal_at_a_step_is_given_as_often_as_told(step: Step) -> None:
         assert len(mailbox.mails) == 1
 
 
+async def test_trouble_that_is_over_leaves_nothing() -> None:
+    async with Mailbox() as mailbox:
+        mailbox.refuse(Step.RCPT, "451 4.3.0 Later", times=2)
+        mailbox.delay(Step.DOT, 60)
+        mailbox.hang_up_after_dot()
+        mailbox.behave()
+
+        assert await send(mailbox) == "2.0.0 Kept"
+
+
 async def test_refused_ehlo_leaves_helo() -> None:
     async with Mailbox() as mailbox:
         mailbox.refuse(Step.EHLO, "502 5.5.1 Not here")

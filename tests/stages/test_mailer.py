@@ -521,7 +521,7 @@ async def test_a_report_that_a_dead_process_was_sending_goes_again(
     post, report = post_to(store, clock, mailbox), new_report()
     await post.stage(report)
     await store.claim_reports(now=START, lease_until=START + timedelta(minutes=5), limit=1)
-    await store.recover_reports(START + timedelta(days=1))
+    await store.recover_reports(await store.sending_reports(1), START + timedelta(days=1))
     clock.advance(86_400)
     async with at_work(post):
         await mailbox.wait_for(1)

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.lifecycle import EnvoiId, ReportState, SmsState
-from gateway.store import Store, admission, claims, credit, reports, settling, tables, watch
+from gateway.store import Store, admission, claims, credit, reports, settling, stepping, tables, watch
 from gateway.store.database import PostgresDatabase
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN
 from tests.store.samples import LATER, change, new_mail, new_order, new_report, new_sms, rows
@@ -91,12 +91,18 @@ async def test_lanes_are_found_by_hopping(full_store: Store) -> None:
 
 
 async def test_lost_uncertain_and_expired_are_found_by_their_indexes(full_store: Store) -> None:
-    await assert_uses(full_store, watch.lost_query(LATER, 10), "ix_sms_lease")
+    await assert_uses(full_store, watch.sending_query(10), "ix_sms_(lease|open)")
     await assert_uses(full_store, watch.uncertain_query(LATER, 10), "ix_sms_open")
     await assert_uses(full_store, watch.expired_query(START, 10), "ix_sms_expiry")
 
 
+async def test_rows_of_a_time_to_come_are_found_by_their_indexes(full_store: Store) -> None:
+    await assert_uses(full_store, stepping.future_sms_query(START, 10), "ix_sms_open")
+    await assert_uses(full_store, stepping.future_reports_query(START, 10), "ix_report_open")
+
+
 async def test_reports_are_found_by_their_indexes(full_store: Store) -> None:
+    await assert_uses(full_store, reports.sending_query(10), "ix_report_(lease|open)")
     await assert_uses(full_store, reports.due_reports_query(START, 10), "ix_report_due")
 
 

@@ -1,4 +1,4 @@
-"""Store.claim_reports, settle_reports and recover_reports."""
+"""Store.claim_reports, settle_reports, sending_reports and recover_reports."""
 
 import asyncio
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from gateway.lifecycle import REPORT_MOVES, ReportEvent, ReportId, ReportState
 from gateway.store import Store, tables
-from gateway.store.base import ClaimedReport, ReportSettlement
+from gateway.store.base import ClaimedReport, ReportSettlement, SendingReport
 from tests.store.samples import LATER, LEASE, claim_reports, new_order, new_report, row, rows
 from tests.support.clock import START
 
@@ -107,8 +107,10 @@ async def test_a_mailer_that_wakes_too_late_moves_nothing(store: Store, other: S
     await store.admit(new_order())
     (early,) = await claim_reports(store)
 
-    assert await other.recover_reports(LEASE - timedelta(microseconds=1)) == ()
-    assert await other.recover_reports(LEASE) == (early.id,)
+    lost = await other.sending_reports(10)
+    assert lost == (SendingReport(id=early.id, epoch=1, lease=LEASE - START),)
+    assert await other.recover_reports([replace(lost[0], epoch=2)], LEASE) == ()
+    assert await other.recover_reports(lost, LEASE) == (early.id,)
     (late,) = await claim_reports(other, now=LEASE)
     assert await store.settle_reports([report_settlement(early, ReportEvent.GIVEN_UP)], LEASE) == ()
     assert await other.settle_reports([report_settlement(late, ReportEvent.TAKEN)], LEASE) == (late.id,)

@@ -56,6 +56,29 @@ async def test_a_locked_store_is_unavailable_in_bounded_time(
     await store.close()
 
 
+@pytest.mark.slow
+async def test_who_comes_together_to_a_locked_store_waits_together(settings: StoreSettings) -> None:
+    store = await open_impatient(settings, busy_s=0.5, deadline_s=10)
+    async with locked_by_somebody_else(settings):
+        began = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as group:
+            waiting = [group.create_task(_refused(store.admit(new_order()))) for _ in range(4)]
+            waiting += [group.create_task(_refused(claim(store))) for _ in range(4)]
+        took_s = asyncio.get_running_loop().time() - began
+    await store.close()
+
+    assert [task.result() for task in waiting] == [True] * 8
+    assert took_s < 3  # eight times half a second, one after the other, is four
+
+
+async def _refused(step: Awaitable[object]) -> bool:
+    try:
+        await step
+    except StoreUnavailable:
+        return True
+    return False
+
+
 async def test_who_waits_for_a_locked_store_is_served_when_it_opens(settings: StoreSettings, store: Store) -> None:
     async with asyncio.TaskGroup() as group, locked_by_somebody_else(settings):
         waiting = [group.create_task(store.admit(new_order())) for _ in range(5)]

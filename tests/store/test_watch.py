@@ -1,4 +1,4 @@
-"""Store.lost_sms, uncertain_sms, expired_sms, next_due_at, backlog and ping."""
+"""Store.sending_sms, uncertain_sms, expired_sms, next_due_at, backlog and ping."""
 
 from datetime import timedelta
 
@@ -20,14 +20,13 @@ from tests.store.samples import (
 from tests.support.clock import START
 
 
-async def test_a_claim_is_lost_when_its_lease_is_over(store: Store) -> None:
+async def test_a_claim_is_found_with_its_lease(store: Store) -> None:
     order = new_order()
     assert order.envoi is not None
     await store.admit(order)
     (sms,) = await claim(store)
 
-    assert await store.lost_sms(LEASE - timedelta(microseconds=1), 10) == ()
-    assert await store.lost_sms(LEASE, 10) == (
+    assert await store.sending_sms(10) == (
         LostSms(
             id=sms.id,
             envoi_id=order.envoi.id,
@@ -39,6 +38,7 @@ async def test_a_claim_is_lost_when_its_lease_is_over(store: Store) -> None:
             unknown_attempts=1,
             since=START,
             expires_at=TOMORROW,
+            lease=LEASE - START,
         ),
     )
 

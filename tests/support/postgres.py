@@ -31,6 +31,14 @@ class PostgresServer:
 
     socket_directory: Path
 
+    def stop(self) -> None:
+        """It is gone, as after a crash; its sessions are broken off."""
+        _control(self.socket_directory, "-m", "immediate", "-w", "stop")
+
+    def start(self) -> None:
+        """It is there again."""
+        _control(self.socket_directory, "-l", self.socket_directory / "log", "-w", "-t", str(_START_LIMIT_S), "start")
+
     def url(self, database: str) -> str:
         """What `[store] url` says for one of its databases."""
         return f"postgresql://{_SUPERUSER}@/{database}?host={self.socket_directory}"
@@ -67,13 +75,18 @@ def postgres_server(*, on_disk: bool = False) -> Iterator[PostgresServer]:
         with (data / "postgresql.auto.conf").open("a") as settings:
             settings.writelines(f"{name} = '{value}'\n" for name, value in _OPTIONS.items())
             settings.write(f"unix_socket_directories = '{home}'\n")
-        _run(user, programs / "pg_ctl", "-D", data, "-l", home / "log", "-w", "-t", str(_START_LIMIT_S), "start")
+        server = PostgresServer(socket_directory=home)
+        server.start()
         try:
-            yield PostgresServer(socket_directory=home)
+            yield server
         finally:
-            _run(user, programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            server.stop()
     finally:
         shutil.rmtree(home)
+
+
+def _control(home: Path, *arguments: str | Path) -> None:
+    _run(_user(), _programs() / "pg_ctl", "-D", home / "data", *arguments)
 
 
 def _fast_directory() -> str | None:
