@@ -22,8 +22,10 @@ from typing import assert_never
 import structlog
 from pydantic import Field
 
+from gateway import exposure
 from gateway.carrier import Carrier
 from gateway.clock import Clock
+from gateway.exposure import Exposure
 from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
 from gateway.outcomes import RECORD_S, Attempt, Outcomes, postpone, refuse
 from gateway.pauses import PausePoint, pause_at
@@ -42,9 +44,8 @@ _LEASE_MARGIN_S = 30.0
 """What a lease lasts beyond the longest call and the longest try to record it. A call that has not begun so long after
 its claim, because the process stood still, does not begin: somebody else may own the SMS by now."""
 
-_UNKNOWN_IN_A_ROW = 5
 _PROBE_AFTER_S = 30.0
-"""So many lost answers in a row and the carrier is asked again after so long: a dead one costs few unknown fates."""
+"""After `exposure.FIRST` lost answers in a row the carrier is asked again after so long."""
 
 _FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 60.0
@@ -76,7 +77,9 @@ class _Route:
     def __init__(self, carrier: Carrier, clock: Clock) -> None:
         self.carrier = carrier
         self.name = carrier.provider.name
-        self.gate = Gate(clock=clock, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S, patience=_UNKNOWN_IN_A_ROW)
+        self.gate = Gate(clock=clock, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S, patience=exposure.FIRST)
+        self.exposure = Exposure(clock)
+        self.is_waited_for = False  # somebody was turned away who could go when an answer has come
         self.turns = Turns(carrier.width)
         self.users = 0
         self.is_retired = False
@@ -232,19 +235,37 @@ class Dispatcher:
         lane.gate.enter()
         route.gate.enter()
         try:
-            limit = 1 if is_probe else route.carrier.batch_size
-            call_before = self._clock.monotonic() + _LEASE_MARGIN_S
-            claimed = await self._claim(lane, route, limit=limit)
-            if not claimed:
+            limit = 1 if is_probe else min(route.carrier.batch_size, route.exposure.room)
+            if not limit:
+                route.is_waited_for = True  # whoever is inside rings when there is an answer
                 return False
-            if len(claimed) == limit:
-                self._stage.bell.ring()  # another runner may find more
-            with self._outcomes.under_way(claimed):
-                await self._handle(lane, route, claimed, call_before=call_before)
+            return await self._send_share(lane, route, limit)
         finally:
             lane.gate.leave()
             route.gate.leave()
-        return True
+
+    async def _send_share(self, lane: _Lane, route: _Route, limit: int) -> bool:
+        """Send at most so many, for which there is room at the carrier."""
+        try:
+            with route.exposure.of(limit) as share:
+                call_before = self._clock.monotonic() + _LEASE_MARGIN_S
+                claimed = await self._claim(lane, route, limit=limit)
+                share.shrink(len(claimed))
+                if not claimed:
+                    return False
+                if len(claimed) == limit or route.is_waited_for:
+                    self._ring_for_more(route)
+                with self._outcomes.under_way(claimed):
+                    await self._handle(lane, route, claimed, call_before=call_before)
+                return True
+        finally:
+            if route.is_waited_for:
+                self._ring_for_more(route)
+
+    def _ring_for_more(self, route: _Route) -> None:
+        """Another runner may find more, or one that was turned away find room."""
+        route.is_waited_for = False
+        self._stage.bell.ring()
 
     async def _claim(self, lane: _Lane, route: _Route, *, limit: int) -> tuple[ClaimedSms, ...]:
         now = self._clock.now()
@@ -336,6 +357,7 @@ class Dispatcher:
             route.gate.shut(wish_s)
             _log.warning("provider_paused", pause_s=round(route.gate.opens_in_s), cause="not now")
         elif all(isinstance(verdict, Uncertain) for verdict in verdicts):
+            route.exposure.lose(len(verdicts))
             if route.gate.fail(len(verdicts), at_least_s=_PROBE_AFTER_S):
                 _log.warning("provider_paused", pause_s=round(route.gate.opens_in_s), cause="answers lost")
             return  # of the account, nothing was learnt
@@ -343,6 +365,7 @@ class Dispatcher:
             if route.gate.is_suspect:
                 _log.info("provider_resumed")
             route.gate.succeed()
+            route.exposure.hear()
         if holding:
             lane.gate.shut()
             _log.error("account_held", code=holding[0].code, hold_s=round(lane.gate.opens_in_s))

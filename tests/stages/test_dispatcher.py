@@ -722,14 +722,15 @@ async def test_once_one_sms_gets_through_all_that_were_turned_away_follow(
     rig = Rig(store, clock, carrier)
     async with rig.running():
         await rig.submit(*[new_sms(position) for position in range(1, 21)])
-        await store.wait_for_moves(20)
+        await store.wait_for_moves(5)
         await rig.pass_time(300)
-        await store.wait_for_moves(21)
+        await store.wait_for_moves(6)
         await rig.settle_down()
         await rig.pass_time(300)
-        await store.wait_for_moves(41)
+        await store.wait_for_moves(26)
 
-    assert [len(batch.messages) for batch in carrier.batches] == [20, 1, 1, 19]  # probes risk one
+    sizes = [len(batch.messages) for batch in carrier.batches]
+    assert (sizes[:3], sum(sizes[3:])) == ([5, 1, 1], 19)  # probes risk one
 
 
 async def test_a_call_that_began_before_a_hold_does_not_end_it(store: WatchedStore, clock: ManualClock) -> None:
