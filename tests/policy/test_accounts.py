@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from gateway.policy.accounts import Account, Accounts
+from gateway.policy.accounts import Account, Accounts, Priority
 from tests.support.accounts import KEYID, make_account
 
 
@@ -134,3 +134,12 @@ def test_other_key_finds_nothing(keyid: str) -> None:
 def test_accounts_that_cannot_be_told_apart_are_refused(other: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Accounts([make_account(), second(**other)])
+
+
+def test_alert_goes_before_normal_before_bulk() -> None:
+    assert sorted(Priority, key=lambda one: one.rank) == [Priority.ALERT, Priority.NORMAL, Priority.BULK]
+
+
+def test_contact_must_be_an_address() -> None:
+    with pytest.raises(ValidationError, match="is not a mail address"):
+        make_account(mail="the night shift")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.policy.report_address import NoReport, ReportTo, judge_report_address
+from gateway.policy.report_address import NoReport, ReportTo, judge_contact, judge_report_address
 from tests.support.accounts import make_account
 
 OWN = frozenset({"sendsms@gw.masociete.com"})
@@ -28,3 +28,15 @@ def test_reports_go_only_where_the_account_allows(
     text: str, report_domains: tuple[str, ...], expected: ReportTo | NoReport
 ) -> None:
     assert judge_report_address(text, make_account(report_domains=report_domains), OWN) == expected
+
+
+@pytest.mark.parametrize(
+    ("mail", "verdict"),
+    [
+        ("it@elsewhere.example", ReportTo(address="it@elsewhere.example")),
+        ("SendSMS@gw.example.org", NoReport(reason="an address of this gateway")),
+        (None, NoReport(reason="the account has no mail")),
+    ],
+)
+def test_contact_may_be_anybody_but_the_gateway_itself(mail: str | None, verdict: ReportTo | NoReport) -> None:
+    assert judge_contact(make_account(mail=mail), {"sendsms@gw.example.org"}) == verdict

@@ -127,7 +127,7 @@ def test_robots_are_told_from_people(header: str, auto_submitted: bool, is_bounc
     [
         b"Subject: " + b";" * 9_000 + b"\r\n",
         b"Subject: x\r\n" + b" folded\r\n" * 1_000,
-        b"X: y\r\n" * 201,
+        b"X: y\r\n" * 1_001,
         (b"X: " + b"y" * 7_000 + b"\r\n") * 10,
         b"From: a@b.example\rBcc: c@d.example\r\n",
         b"Subject: a\0b\r\n",

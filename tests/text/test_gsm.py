@@ -211,3 +211,7 @@ def test_ascii_is_in_the_alphabet_but_for_the_grave_accent() -> None:
     printable = set(string.printable) - set("\t\v`")
 
     assert is_gsm("".join(printable))
+
+
+def test_reserve_that_leaves_no_room_leaves_nothing_of_nothing() -> None:
+    assert cut_to_parts("", 1, reserve_units=161) == ""
