@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar
 import structlog
 
 from gateway.clock import Clock
+from gateway.errors import GatewayError
 from gateway.store.errors import StoreUnavailable, StoreUnusable
 
 T = TypeVar("T")
@@ -49,7 +50,8 @@ async def run_to_end(work: Coroutine[Any, Any, T], *, name: str = "run_to_end") 
     if cancellation is None:
         return task.result()
     if not task.cancelled() and (failure := task.exception()) is not None:
-        _log.error("write_failed", task=name, exc_info=failure)
+        told = {"error": str(failure)} if isinstance(failure, GatewayError) else {"exc_info": failure}
+        _log.error("write_failed", task=name, **told)
     raise cancellation
 
 

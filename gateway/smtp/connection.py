@@ -11,6 +11,7 @@ Diagnostics: `session_failed` with a traceback and the incident number that the 
 import asyncio
 import contextlib
 import secrets
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Protocol, cast
@@ -18,6 +19,7 @@ from typing import Protocol, cast
 import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from gateway.errors import GatewayError
 from gateway.intake import Reply, Submission
 from gateway.smtp import replies
 from gateway.smtp.peer import Address, client_address, is_within
@@ -259,7 +261,13 @@ class SmtpConnection(SMTP, ABC):
                 await self._writer.wait_closed()
 
     def _fail(self) -> Reply:
-        """Log the exception being handled, with its traceback; return the sentence for the client."""
-        number = secrets.token_hex(5)
-        _log.exception("session_failed", incident=number)
+        """Log the exception being handled; return the sentence for the client.
+
+        One of ours says by itself what is wrong; any other needs its traceback.
+        """
+        number, error = secrets.token_hex(5), sys.exception()
+        if isinstance(error, GatewayError):
+            _log.error("session_failed", incident=number, error=str(error))
+        else:
+            _log.exception("session_failed", incident=number)
         return replies.incident(number)

@@ -231,7 +231,7 @@ async def test_a_ruined_store_stays_so(config: Config, database: Path) -> None:
 
 
 def with_store(config: Config, url: str) -> None:
-    config.path.write_text(f'[store]\nurl = "{url}"\n\n' + config.path.read_text())
+    config.path.write_text(config.path.read_text().replace("sqlite:///gateway.db", url))
 
 
 async def test_serve_refuses_a_postgresql_that_is_not_reached_or_lacks_its_tables(

@@ -1,5 +1,6 @@
 """A small disk of our own, to be filled."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 MIB = 1024 * 1024
+_TRIES = 100
 
 
 @contextmanager
@@ -31,7 +33,10 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
 def fill(folder: Path, *, leave_bytes: int = 0) -> Path:
     """The disk is full but for so much; return the file that does it."""
     filler = folder / "filler"
-    size = shutil.disk_usage(folder).free - leave_bytes
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
-    return filler
+        for _ in range(_TRIES):
+            size = os.fstat(file.fileno()).st_size + shutil.disk_usage(folder).free - leave_bytes
+            with contextlib.suppress(OSError):  # whoever works on the disk took some of it meanwhile
+                os.posix_fallocate(file.fileno(), 0, size)
+                return filler
+    raise AssertionError("somebody else is quicker")
