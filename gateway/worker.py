@@ -49,7 +49,8 @@ async def run_to_end(work: Coroutine[Any, Any, T], *, name: str = "run_to_end") 
     if cancellation is None:
         return task.result()
     if not task.cancelled() and (failure := task.exception()) is not None:
-        _log.error("write_failed", task=name, exc_info=failure)
+        is_known = isinstance(failure, StoreUnavailable | StoreUnusable)  # then its words say all, and what to do
+        _log.error("write_failed", task=name, **({"error": str(failure)} if is_known else {"exc_info": failure}))
     raise cancellation
 
 
