@@ -9,8 +9,8 @@ operator. Nothing polls on the hot path: the bell, a claim, the call.
 
 What is paused is in memory only; rows carry their own `due_at`.
 
-Diagnostics: events `sms_claimed` (info), `provider_paused` (warning), `provider_resumed` (info), `account_held` and
-`account_unknown` (error: someone must act).
+Diagnostics: events `sms_claimed` (info), `provider_paused`, `claim_too_old` (warning), `provider_resumed` (info),
+`account_held` and `account_unknown` (error: someone must act).
 """
 
 from collections.abc import Mapping, Sequence

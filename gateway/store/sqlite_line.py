@@ -26,9 +26,9 @@ import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
-from gateway.store.errors import StoreError, primary_code
+from gateway.store.errors import StoreError, StoreUnavailable, primary_code, translated
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -107,10 +107,12 @@ class SqliteLine:
             raise
 
     async def close(self) -> None:
-        """The connection is closed, after what it is at."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            await thread.end()
+        """The connection is closed, after what it is at, and what waited for it."""
+        while (thread := self._thread) is not None:
+            self._thread = None
+            ending = thread.end()
+            if ending is not None:
+                await ending
         if self._left:
             await asyncio.wait(self._left, timeout=_LEAVE_S)
 
@@ -119,11 +121,11 @@ class SqliteLine:
         if self._under_way or not self._waiting:
             return
         if self._thread is None:
-            self._thread = _Thread(
-                self._connect,
-                begin="BEGIN IMMEDIATE" if self._is_writer else "BEGIN",
-                lock_slices=math.ceil(self._busy_timeout_s / _LOCK_SLICE_S),
-            )
+            try:
+                self._thread = self._start_thread()
+            except RuntimeError as error:  # no more threads, or no memory for one
+                self._fail_all((), StoreUnavailable(f"the store cannot be opened: {error}"))
+                return
         parts = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_PARTS))]
         self._under_way = parts
         ending = self._thread.submit(_Errand(self._thread, parts, self._before_commit))
@@ -134,29 +136,35 @@ class SqliteLine:
     ) -> None:
         """Everybody who had a part in the transaction hears of it; the next one begins."""
         error = ending.exception()
+        code = primary_code(error)
+        if code == sqlite3.SQLITE_IOERR:
+            self._on_failure()
         if self._under_way is not parts:
             return  # it was left behind
         if error is None:
             self._tell(ending.result())
         else:
-            code = primary_code(error)
             if thread is self._thread and code not in _KEEPS_CONNECTION:
                 self._leave(thread)
-            if code == sqlite3.SQLITE_IOERR:
-                self._on_failure()
             if code in _OF_ALL:
-                self._under_way = [*parts, *self._waiting]
-                self._waiting.clear()
-            self._tell([_Outcome(error=error)] * len(self._under_way))
+                self._fail_all(parts, error)
+            else:
+                self._tell(_shared(error, len(parts)))
         self._go_on()
 
+    def _fail_all(self, parts: Sequence[_Part[Any]], error: BaseException) -> None:
+        """Those parts failed, and everybody who waits behind them hears the same."""
+        self._under_way = [*parts, *self._waiting]
+        self._waiting.clear()
+        self._tell(_shared(error, len(self._under_way)))
+
     def _tell(self, outcomes: Sequence["_Outcome"]) -> None:
-        for part, outcome in zip(self._under_way, outcomes, strict=True):
+        parts, self._under_way = self._under_way, ()
+        for part, outcome in zip(parts, outcomes, strict=True):
             if outcome.error is None:
                 part.ending.set_result(outcome.value)
-            else:  # each raises its own copy, for a traceback grows where it is raised
-                part.ending.set_exception(copy.copy(outcome.error) if len(outcomes) > 1 else outcome.error)
-        self._under_way = ()
+            else:
+                part.ending.set_exception(outcome.error)
 
     async def _cut_off(self, part: _Part[Any]) -> None:
         part.is_cut = True
@@ -169,19 +177,27 @@ class SqliteLine:
                     self._thread.interrupt_statement()
                 await asyncio.wait({part.ending}, timeout=_INTERRUPT_EVERY_S)
         except asyncio.CancelledError:
-            if part in self._under_way and self._thread is not None and all(each.is_cut for each in self._under_way):
-                self._leave(self._thread)
-                self._tell([_Outcome(error=_interrupted())] * len(self._under_way))
+            if part in self._under_way and all(each.is_cut for each in self._under_way):
+                if self._thread is not None:  # else it is being closed, and was told to end
+                    self._leave(self._thread)
+                self._tell(_shared(_interrupted(), len(self._under_way)))
                 self._go_on()
             raise
 
     def _leave(self, thread: "_Thread") -> None:
         """It closes its connection when it comes to that; if the disk hangs, perhaps never."""
         self._thread = None
-        ending = thread.stop()
+        ending = thread.end()
         if ending is not None:
             self._left.add(ending)
             ending.add_done_callback(self._left.discard)
+
+    def _start_thread(self) -> "_Thread":
+        return _Thread(
+            self._connect,
+            begin="BEGIN IMMEDIATE" if self._is_writer else "BEGIN",
+            lock_slices=math.ceil(self._busy_timeout_s / _LOCK_SLICE_S),
+        )
 
     def _connect(self) -> sqlite3.Connection:
         timeout_s = min(_LOCK_SLICE_S, self._busy_timeout_s) if self._is_writer else self._busy_timeout_s
@@ -226,12 +242,13 @@ class _Thread(aiosqlite.Connection):
         self._tx.put_nowait((ending, errand))
         return ending
 
-    async def end(self) -> None:
-        """Both connections are closed, SQLAlchemy's first; the thread has nothing left to do."""
-        await self.submit(self._part_from_alchemy)
-        ending = self.stop()
-        if ending is not None:
-            await ending
+    def end(self) -> "asyncio.Future[object] | None":
+        """Return the future of when both connections are closed, SQLAlchemy's first, and the thread ends.
+
+        That comes after what it is at, and comes also when the future is cancelled.
+        """
+        self.submit(self._part_from_alchemy).add_done_callback(_look_at)
+        return self.stop()
 
     def interrupt_statement(self) -> None:
         """The statement that runs fails; without one, nothing happens. From any thread."""
@@ -245,6 +262,16 @@ class _Thread(aiosqlite.Connection):
         if self._alchemy is None:
             self._alchemy = self._engine.connect()
         return self._alchemy
+
+    def check_transaction(self) -> None:
+        """Raises when SQLite has undone the transaction by itself, for COMMIT would not say so. Only in the thread."""
+        if not self._conn.in_transaction:
+            raise StoreUnavailable("SQLite has undone the transaction by itself")
+
+    def undo(self) -> None:
+        """No transaction is open; SQLAlchemy leaves one open whose COMMIT failed. Only in the thread."""
+        if self._connection is not None and self._connection.in_transaction:
+            self._connection.rollback()
 
     def _part_from_alchemy(self) -> None:
         if self._alchemy is not None:
@@ -269,16 +296,24 @@ class _Errand:
 
     def __call__(self) -> Sequence[_Outcome]:
         connection = self._thread.alchemy()
-        with self._begin(connection):
-            if len(self._parts) == 1:
-                part, work = self._parts[0]
-                outcomes = [_Outcome(value=work(connection))]
-                if part.is_cut:
-                    raise _interrupted()
-            else:
-                outcomes = [_do_part(connection, part, work) for part, work in self._parts]
-            self._before_commit()
+        try:
+            with self._begin(connection):
+                outcomes = self._do_parts(connection)
+                self._before_commit()
+                self._thread.check_transaction()
+        except BaseException:
+            self._thread.undo()
+            raise
         return outcomes
+
+    def _do_parts(self, connection: sa.Connection) -> Sequence[_Outcome]:
+        if len(self._parts) > 1:
+            return [_do_part(connection, part, work) for part, work in self._parts]
+        part, work = self._parts[0]
+        outcome = _Outcome(value=_done(work, connection))
+        if part.is_cut:
+            raise _interrupted()
+        return [outcome]
 
     def _begin(self, connection: sa.Connection) -> sa.RootTransaction:
         slices_left = self._thread.lock_slices
@@ -287,8 +322,10 @@ class _Errand:
                 return connection.begin()
             except DBAPIError as error:
                 slices_left -= 1
-                if slices_left <= 0 or not _is_locked(error) or all(part.is_cut for part, _ in self._parts):
+                if slices_left <= 0 or not _is_locked(error):
                     raise
+                if all(part.is_cut for part, _ in self._parts):
+                    raise _interrupted() from error  # whoever waits behind them has not waited for it in vain
 
 
 def _do_part(connection: sa.Connection, part: _Part[T], work: Work[T]) -> _Outcome:
@@ -297,9 +334,10 @@ def _do_part(connection: sa.Connection, part: _Part[T], work: Work[T]) -> _Outco
         return _Outcome(error=_interrupted())
     savepoint = connection.begin_nested()
     try:
-        value = work(connection)
+        with translated():
+            value = _done(work, connection)
     except Exception as error:
-        if not _is_its_own(error):
+        if isinstance(error, StoreError) and type(error) is not StoreError:
             raise  # the store failed, or was interrupted, and SQLite has ended the whole transaction
         savepoint.rollback()
         return _Outcome(error=error)
@@ -310,11 +348,25 @@ def _do_part(connection: sa.Connection, part: _Part[T], work: Work[T]) -> _Outco
     return _Outcome(value=value)
 
 
-def _is_its_own(error: Exception) -> bool:
-    """True for what one part raised, and others need not."""
-    if isinstance(error, StoreError):
-        return type(error) is StoreError
-    return isinstance(error, IntegrityError) or not isinstance(error, SQLAlchemyError | sqlite3.Error)
+def _done(work: Work[T], connection: sa.Connection) -> T:
+    try:
+        return work(connection)
+    except StopIteration as error:  # no future takes it: whoever waits for it would wait for ever
+        raise RuntimeError("the work raised StopIteration") from error
+
+
+def _shared(error: BaseException, number: int) -> Sequence[_Outcome]:
+    """Return so many outcomes; each has its own copy, for a traceback grows where it is raised."""
+    return [_Outcome(error=error), *(_Outcome(error=_copy_of(error)) for _ in range(number - 1))]
+
+
+def _copy_of(error: BaseException) -> BaseException:
+    try:
+        copied = copy.copy(error)
+    except TypeError:
+        return error  # not every exception can be copied
+    copied.__cause__ = error.__cause__
+    return copied
 
 
 def _is_locked(error: DBAPIError) -> bool:

@@ -106,7 +106,7 @@ async def test_an_error_nobody_can_hear_of_is_logged() -> None:
             go_on.set()
 
     assert task.cancelled()
-    assert [(line["event"], line["task"]) for line in lines] == [("write_failed", "record")]
+    assert lines == [{"event": "write_failed", "log_level": "error", "task": "record", "error": "the disk is full"}]
 
 
 async def test_an_exception_that_should_not_be_becomes_the_other_value() -> None:
