@@ -121,7 +121,12 @@ class Intake:
                 _tell_of_credit(outcome.alert)
             case Duplicate():
                 _MAILS.labels("duplicate").inc()
-                _log.info("mail_duplicate", account=account, envoi_id=outcome.first_envoi_id)
+                _log.info(
+                    "mail_duplicate",
+                    account=account,
+                    envoi_id=outcome.first_envoi_id,
+                    report_ids=[report.id for report in order.duplicate_reports],
+                )
                 if order.duplicate_reports:
                     self._on_report()
             case Retransmitted():  # docs/protocol.md §1.6
@@ -137,6 +142,7 @@ class Intake:
         rows = envoi.sms if envoi else ()
         asked = sum(sms.state is SmsState.QUEUED for sms in rows)
         queued = asked - len(stored.unpaid)
+        staged = (*order.reports, *(order.unpaid_reports if asked and not queued else ()))
         _MAILS.labels("admitted" if envoi else "without_id").inc()
         _SMS.labels("queued").inc(queued)
         _SMS.labels("refused").inc(len(rows) - queued)
@@ -149,11 +155,12 @@ class Intake:
             sms=queued,
             refused=len(rows) - queued,
             unpaid=len(stored.unpaid),
+            report_ids=[report.id for report in staged],
         )
         if queued and any(sms.due_at is not None and sms.due_at <= order.mail.received_at for sms in rows):
             self._on_admitted(order.mail.account)  # for others the look at the rows is soon enough
         is_warned = stored.alert is not None and order.watch is not None and order.watch.render is not None
-        if order.reports or is_warned or (asked and not queued and order.unpaid_reports):
+        if staged or is_warned:
             self._on_report()
 
 
