@@ -277,7 +277,7 @@ class Dispatcher:
             limit=limit,
         )
         for sms in claimed:
-            _log.info("sms_claimed", sms_id=sms.id, attempt=sms.attempt)
+            _log.info("sms_claimed", envoi_id=sms.envoi_id, sms_id=sms.id, attempt=sms.attempt)
         return claimed
 
     async def _handle(self, lane: _Lane, route: _Route, claimed: Sequence[ClaimedSms], *, call_before: float) -> None:

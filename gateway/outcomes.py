@@ -28,6 +28,7 @@ from gateway.ids import new_id
 from gateway.lifecycle import (
     SMS_MOVES,
     Accepted,
+    EnvoiId,
     Hold,
     NotSent,
     Refused,
@@ -176,6 +177,7 @@ def render_not_report(envoi: AnsweredEnvoi, *, report_id: ReportId, now: datetim
 class _Subject:
     """Who a settlement is about, for the log."""
 
+    envoi_id: EnvoiId
     account: str
     attempt: int
     provider: str | None = None
@@ -298,7 +300,7 @@ class Outcomes:
     async def _settle_lost(self, lost: Sequence[LostSms], settlements: Sequence[Settlement]) -> int:
         if not lost:
             return 0
-        subjects = {sms.id: _Subject(account=sms.account, attempt=sms.attempts) for sms in lost}
+        subjects = {sms.id: _Subject(envoi_id=sms.envoi_id, account=sms.account, attempt=sms.attempts) for sms in lost}
         return len((await self._settle(settlements, subjects)).moved)
 
     async def _settle(
@@ -309,25 +311,29 @@ class Outcomes:
         duration_ms: int | None = None,
     ) -> Settled:
         now = self._clock.now()
-        settled = await self._store.settle_sms(settlements, now, partial(self._render, now))
+        envois: dict[ReportId, EnvoiId] = {}
+
+        def render(envoi: AnsweredEnvoi) -> NewReport:
+            report = render_not_report(envoi, report_id=ReportId(new_id(now)), now=now, rules=self._rules)
+            envois[report.id] = envoi.envoi_id
+            return report
+
+        settled = await self._store.settle_sms(settlements, now, render)
         moved = set(settled.moved)
         for settlement in settlements:
             if settlement.sms_id in moved:  # else somebody else was first, which is normal
                 _tell(settlement, subjects[settlement.sms_id], duration_ms)
         for report_id in settled.reports:
-            _log.info("report_staged", report_id=report_id, kind=ReportKind.NOT)
+            _log.info("report_staged", envoi_id=envois[report_id], report_id=report_id, kind=ReportKind.NOT)
         if settled.reports:
             self._mailer_bell.ring()
         if any(settlement.due_at is not None for settlement in settlements):
             self._dispatcher_bell.ring()
         return settled
 
-    def _render(self, now: datetime, envoi: AnsweredEnvoi) -> NewReport:
-        return render_not_report(envoi, report_id=ReportId(new_id(now)), now=now, rules=self._rules)
-
 
 def _of_claimed(sms: ClaimedSms) -> _Subject:
-    return _Subject(account=sms.account, attempt=sms.attempt, provider=sms.provider)
+    return _Subject(envoi_id=sms.envoi_id, account=sms.account, attempt=sms.attempt, provider=sms.provider)
 
 
 def _tell(settlement: Settlement, subject: _Subject, duration_ms: int | None) -> None:
@@ -336,6 +342,7 @@ def _tell(settlement: Settlement, subject: _Subject, duration_ms: int | None) ->
     tell = _log.warning if state is SmsState.UNCERTAIN else _log.info
     tell(
         "sms_settled",
+        envoi_id=subject.envoi_id,
         sms_id=settlement.sms_id,
         account=subject.account,
         provider=subject.provider,

@@ -29,7 +29,7 @@ def init(
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        typer.echo(f"{file} is there already; it was not touched.", err=True)
+        typer.echo(f"{file if folder.is_dir() else folder} is there already; it was not touched.", err=True)
         raise typer.Exit(BAD) from None
     except OSError as error:
         typer.echo(f"{file} cannot be written: {error.strerror}", err=True)

@@ -142,7 +142,7 @@ class _Page:
     def _show_mail(self, findings: Findings) -> None:
         sender, read = findings.sender, findings.read
         self._title("Mail")
-        self._line("from", sender.header_from or "(no From: that can be used)")
+        self._line("from", sender.header_from or "(not looked at, or none that can be used)")
         self._line("envelope sender", sender.envelope_from or "<>")
         self._line("client", sender.peer)
         proof = f", proven by {sender.proof}" if sender.proof else ""

@@ -20,6 +20,11 @@ def sole_owner(database: Path) -> Iterator[None]:
     path = database.with_name(database.name + ".lock")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError as error:
+        raise StoreUnusable(
+            f"there is no folder {database.parent}: is a disk not mounted, or the url in [store] wrong? "
+            "For a new gateway make the folder, then run mail2sms migrate"
+        ) from error
     except OSError as error:
         raise StoreUnusable(f"{path} cannot be created: {error.strerror}") from error
     try:
@@ -27,7 +32,9 @@ def sole_owner(database: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StoreUnusable(f"another gateway works on {database}: one at a time, or use PostgreSQL") from error
+            raise StoreUnusable(
+                f"another gateway works on {database}: stop it first (several at a time need PostgreSQL)"
+            ) from error
         yield
     finally:
         os.close(descriptor)

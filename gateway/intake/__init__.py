@@ -13,7 +13,7 @@ Diagnostics: events `envoi_admitted`, `mail_duplicate`, `mail_retransmitted` (in
 `credit_gone` (warning); metrics `mail2sms_mails_total` and `mail2sms_sms_admitted_total`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import assert_never
 
 import structlog
@@ -24,14 +24,14 @@ from gateway.ids import new_id
 from gateway.intake.judging import Ground, Judge, NotTaken, Taken, reply_taken
 from gateway.intake.order import Arrival, IntakeRules
 from gateway.intake.submission import Reply, Submission
-from gateway.lifecycle import MailId, SmsState
+from gateway.lifecycle import MailId, ReportId, SmsState
 from gateway.metrics import REGISTRY
 from gateway.pauses import PausePoint, pause_at
 from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TextProfile
 from gateway.reader.inline import Reader
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import CreditAlert, Duplicate, Order, Retransmitted, Stored
+from gateway.store.base import CreditAlert, Duplicate, NewReport, Order, Retransmitted, Stored
 
 __all__ = ["Intake", "IntakeRules", "Reply", "Submission"]
 
@@ -100,12 +100,13 @@ class Intake:
 
     async def _turn_away(self, judgement: NotTaken) -> Reply:
         """Refuse the mail, and remember of it what is to be remembered."""
-        refusal, account = judgement.refusal, {}
+        refusal = judgement.refusal
+        remembered: dict[str, object] = {}
         if refusal is not None:
             await self._store.refuse(refusal)
-            account = {"account": refusal.account}
+            remembered = {"account": refusal.account, "report_ids": _ids(refusal.reports)}
         _MAILS.labels(judgement.ground.value).inc()
-        _log.warning("mail_refused", **account, cause=judgement.cause, reply=str(judgement.reply))
+        _log.warning("mail_refused", **remembered, cause=judgement.cause, reply=str(judgement.reply))
         if refusal is not None and refusal.reports:
             self._on_report()
         return judgement.reply
@@ -121,7 +122,12 @@ class Intake:
                 _tell_of_credit(outcome.alert)
             case Duplicate():
                 _MAILS.labels("duplicate").inc()
-                _log.info("mail_duplicate", account=account, envoi_id=outcome.first_envoi_id)
+                _log.info(
+                    "mail_duplicate",
+                    account=account,
+                    envoi_id=outcome.first_envoi_id,
+                    report_ids=_ids(order.duplicate_reports),
+                )
                 if order.duplicate_reports:
                     self._on_report()
             case Retransmitted():  # docs/protocol.md §1.6
@@ -137,6 +143,7 @@ class Intake:
         rows = envoi.sms if envoi else ()
         asked = sum(sms.state is SmsState.QUEUED for sms in rows)
         queued = asked - len(stored.unpaid)
+        staged = (*order.reports, *(order.unpaid_reports if asked and not queued else ()))
         _MAILS.labels("admitted" if envoi else "without_id").inc()
         _SMS.labels("queued").inc(queued)
         _SMS.labels("refused").inc(len(rows) - queued)
@@ -149,12 +156,17 @@ class Intake:
             sms=queued,
             refused=len(rows) - queued,
             unpaid=len(stored.unpaid),
+            report_ids=_ids(staged),
         )
         if queued and any(sms.due_at is not None and sms.due_at <= order.mail.received_at for sms in rows):
             self._on_admitted(order.mail.account)  # for others the look at the rows is soon enough
         is_warned = stored.alert is not None and order.watch is not None and order.watch.render is not None
-        if order.reports or is_warned or (asked and not queued and order.unpaid_reports):
+        if staged or is_warned:
             self._on_report()
+
+
+def _ids(reports: Iterable[NewReport]) -> list[ReportId]:
+    return [report.id for report in reports]
 
 
 def _tell_of_credit(alert: CreditAlert | None) -> None:

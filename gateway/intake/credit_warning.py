@@ -25,7 +25,7 @@ The SMS credit of the account "{account}" is getting low.
 SMS go on being sent until it is used up. Each SMS that it is not enough for will then be refused with code {code}
 ("{label}") and will not be sent later.
 
-More credit is given with this command, on the gateway:
+The operator of the gateway gives more credit with this command:
 
     mail2sms credit add {account} PARTS --config FILE
 
@@ -41,7 +41,7 @@ Le crédit SMS du compte "{account}" est bientôt épuisé.
 Les SMS continuent de partir jusqu'à son épuisement. Ensuite, tout SMS qui dépasse le crédit sera refusé avec le code
 {code} ("{label}") et ne sera pas envoyé plus tard.
 
-Pour ajouter du crédit, sur la passerelle :
+Pour ajouter du crédit, l'exploitant de la passerelle lance cette commande :
 
     mail2sms credit add {account} SEGMENTS --config FICHIER
 
@@ -57,7 +57,7 @@ The SMS credit of the account "{account}" is used up: an SMS was refused with co
 SMS that were refused are not sent later: send them again, under a new emailId, once there is credit. Shorter SMS may
 still go as long as something is left.
 
-More credit is given with this command, on the gateway:
+The operator of the gateway gives more credit with this command:
 
     mail2sms credit add {account} PARTS --config FILE
 
@@ -73,7 +73,7 @@ Le crédit SMS du compte "{account}" est épuisé : un SMS a été refusé avec 
 Les SMS refusés ne seront pas envoyés plus tard : il faut les renvoyer, avec un nouvel emailId, une fois le crédit
 rétabli. Des SMS plus courts peuvent encore partir tant qu'il reste quelque chose.
 
-Pour ajouter du crédit, sur la passerelle :
+Pour ajouter du crédit, l'exploitant de la passerelle lance cette commande :
 
     mail2sms credit add {account} SEGMENTS --config FICHIER
 

@@ -39,7 +39,9 @@ _KEEPING_DEADLINE_S = 10.0
 
 NOT_NOW = "The mail cannot be read at the moment, try again later"
 TOO_MANY = "Too many mails are being read at the moment, try again later"
-ADVICE = "ask `mail2sms lint FILE` what the mail is, from `kept`; take the file away when it is understood"
+ADVICE = (
+    "ask `mail2sms lint FILE --config FILE` what the mail is, from `kept`; take the file away when it is understood"
+)
 
 
 @unique

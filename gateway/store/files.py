@@ -176,7 +176,7 @@ def _check_room(source: Path, target: Path) -> None:
     free = status.f_bavail * status.f_frsize - (_LEFT_FREE_BYTES if is_same_disk else 0)
     if free < needed:
         raise StoreUnavailable(
-            f"the disk of {target.parent} has no room for a copy of {needed // _MIB} MiB: choose another place",
+            f"the disk of {target.parent} has no room for a copy of {needed:,} bytes: choose another place",
             is_full=True,
         )
 

@@ -65,6 +65,15 @@ async def test_init_never_overwrites(tmp_path: Path) -> None:
     assert "it was not touched" in done.stderr
 
 
+async def test_init_into_a_file_names_that_file(tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").write_text("mine")
+
+    done = await run_command("init", str(tmp_path / "gateway.toml"))
+
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr == f"{tmp_path}/gateway.toml is there already; it was not touched.\n"
+
+
 async def test_migrate_makes_the_store_once(config: Path) -> None:
     first = await run_command("migrate", "--config", str(config))
     second = await run_command("migrate", "--config", str(config), "--json")

@@ -285,6 +285,13 @@ def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def test_a_folder_that_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> None:
+    told = f"there is no folder {tmp_path}/away: .* mail2sms migrate"
+
+    with pytest.raises(StoreUnusable, match=told), sole_owner(tmp_path / "away" / "gateway.db"):
+        pass
+
+
 @pytest.mark.slow
 async def test_what_the_carrier_takes_is_spent_and_the_rest_is_told_12(
     config: Config, sandbox: Sandbox, mailbox: Mailbox

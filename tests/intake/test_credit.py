@@ -43,12 +43,15 @@ async def test_sms_that_no_longer_fit_are_refused_with_12(desk: Desk) -> None:
 
 async def test_when_none_can_be_paid_the_not_goes_at_once(desk: Desk) -> None:
     await desk.store.set_credit(ACCOUNT, 1, START)
-    await desk.submit(write_mail(envoi(LONG, LONG)))
+    with capture_logs() as lines:
+        await desk.submit(write_mail(envoi(LONG, LONG)))
     ack, not_ = desk.reports()
+    (told,) = [line["report_ids"] for line in lines if line["event"] == "envoi_admitted"]
 
     assert (ack[0], not_[:2]) == ("ack", ("not", "not@masociete.com"))
     assert "<code1>12</code1>\n<tel1>0601020301</tel1>\n<message1>Votre crédit de MT est épuisé</message1>" in not_[2]
     assert "<code2>12</code2>\n<tel2>0601020302</tel2>" in not_[2]
+    assert sorted(told) == [row[0] for row in desk.rows("SELECT id FROM report ORDER BY id")]
     assert desk.rings == ["mailer"]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 import pytest
@@ -513,6 +514,12 @@ async def _logged(intake: Intake, desk: Desk, content: bytes, **facts: object) -
     return dict(line)
 
 
+def _report_ids(line: dict[str, object]) -> list[object]:
+    found = line["report_ids"]
+    assert isinstance(found, list)
+    return found
+
+
 async def test_each_mail_is_one_line_of_the_log(desk: Desk) -> None:
     intake = desk.intake()
     two = write_mail(write_envoi(num=None, num1="0601020304", num2="12345"))
@@ -524,6 +531,7 @@ async def test_each_mail_is_one_line_of_the_log(desk: Desk) -> None:
     refused = await _logged(intake, desk, write_mail(write_envoi(keyid="wrong")))
     stranger = await _logged(intake, desk, write_mail(write_envoi()), peer="192.0.2.1")
     told = {key: admitted[key] for key in ("event", "log_level", "account", "sms", "refused", "code", "ack", "peer")}
+    ids_of_reports = {row[0] for row in desk.rows("SELECT id FROM report")}
 
     assert told == {
         "event": "envoi_admitted",
@@ -538,6 +546,8 @@ async def test_each_mail_is_one_line_of_the_log(desk: Desk) -> None:
     assert [admitted["mail_id"]] == [again["first_mail_id"]]
     assert (again["event"], duplicate["event"]) == ("mail_retransmitted", "mail_duplicate")
     assert duplicate["envoi_id"] == admitted["envoi_id"]
+    told_ids = [_report_ids(line) for line in (admitted, duplicate, without_id, fault, refused)]
+    assert ids_of_reports == set(chain.from_iterable(told_ids))
     assert (without_id["event"], without_id["ack"], without_id["envoi_id"]) == ("envoi_admitted", 2, None)
     assert (fault["event"], fault["code"], fault["sms"]) == ("envoi_admitted", 34, 0)
     assert (refused["event"], refused["log_level"], refused["account"]) == ("mail_refused", "warning", "masociete")

@@ -96,6 +96,21 @@ async def test_an_accepted_sms_is_reported_once_with_code_0(store: WatchedStore,
     assert reports[0]["message_id"] == f"<{reports[0]['id']}@gw.example.org>"
 
 
+async def test_the_log_leads_from_an_envoi_to_its_sms_and_its_not(store: WatchedStore, clock: ManualClock) -> None:
+    sms = new_sms()
+    rig = Rig(store, clock, FakeCarrier())
+    with structlog.testing.capture_logs() as lines:
+        async with rig.running():
+            await rig.submit(sms)
+            await store.wait_for_moves(1)
+    row, reports = await store.sms(sms), await store.nots()
+    told = {line["event"]: line for line in lines if line.get("envoi_id") == row["envoi_id"]}
+
+    assert list(told) == ["sms_claimed", "sms_settled", "report_staged"]
+    assert told["sms_settled"]["sms_id"] == sms.id
+    assert told["report_staged"]["report_id"] == reports[0]["id"]
+
+
 async def test_the_carrier_gets_what_was_admitted(store: WatchedStore, clock: ManualClock) -> None:
     sms = replace(new_sms(), originator="MaSociete", max_parts=3, nostop=True, ucs2=True)
     carrier = FakeCarrier()
