@@ -16,8 +16,10 @@ _prepare = database._prepare_sqlite
 def _prepare_badly(connection: sqlite3.Connection, *, settings: StoreSettings, must_be_wal: bool) -> None:
     _prepare(connection, settings=settings, must_be_wal=must_be_wal)
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA synchronous={os.environ['POWER_SYNCHRONOUS']}")
-    cursor.execute("PRAGMA wal_autocheckpoint=30")  # pages: more moments at which the database itself is written
+    synchronous = os.environ["POWER_SYNCHRONOUS"]
+    cursor.execute(f"PRAGMA synchronous={synchronous}")
+    # Pages: with NORMAL a checkpoint flushes the log, with OFF it writes the database itself, and nothing is flushed
+    cursor.execute(f"PRAGMA wal_autocheckpoint={500 if synchronous == 'NORMAL' else 30}")
     cursor.close()
 
 
