@@ -14,9 +14,7 @@ Needs Debian's package postfix, of which it runs an instance of its own below FO
 import argparse
 import asyncio
 import json
-import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -123,7 +121,7 @@ async def run_postfix(folder: Path) -> AsyncIterator[Target]:
         await until_open(POSTFIX_PORT)
         yield Target(name="Postfix", port=POSTFIX_PORT)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        await run("postfix", "-c", str(config), "stop")
         await process.wait()
         log.close()
 
@@ -215,7 +213,10 @@ def show(way: str, figures: dict[str, list[float]]) -> None:
     medians = {name: statistics.median(found) for name, found in figures.items()}
     for name, found in figures.items():
         each = ", ".join(f"{one:.0f}" for one in found)
-        print(f"  {name:16} {medians[name]:8.0f}   {medians[name] / medians['Postfix']:5.2f} of Postfix   ({each})")
+        print(
+            f"  {name:16} {medians[name]:8.0f}   {medians[name] / medians['Postfix']:5.2f} of Postfix   ({each})",
+            flush=True,
+        )
 
 
 async def main(arguments: argparse.Namespace, folder: Path) -> None:
