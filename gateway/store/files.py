@@ -158,7 +158,7 @@ def _copy_pages(original: sqlite3.Connection, copy: sqlite3.Connection, descript
             raise StoreUnavailable("the copy takes too long: is the disk working?")
         if steps % _FLUSHED_EVERY == 0:
             os.fdatasync(descriptor)
-        time.sleep(_PAUSE_S)
+        time.sleep(_PAUSE_S)  # in a thread: the disk is the gateway's first
 
     original.backup(copy, pages=max(1, _STEP_BYTES // page_bytes), progress=progress)
 
