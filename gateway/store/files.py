@@ -158,7 +158,9 @@ def _copy_pages(original: sqlite3.Connection, copy: sqlite3.Connection, descript
             raise StoreUnavailable("the copy takes too long: is the disk working?")
         if steps % _FLUSHED_EVERY == 0:
             os.fdatasync(descriptor)
-        time.sleep(_PAUSE_S)  # in a thread: the disk is the gateway's first
+        # Not a wait for anything: a copy without breaks would take the disk from the commits of the gateway. It runs in
+        # a thread or a process of its own; the pause of `Connection.backup` itself is for a locked database only
+        time.sleep(_PAUSE_S)
 
     original.backup(copy, pages=max(1, _STEP_BYTES // page_bytes), progress=progress)
 
