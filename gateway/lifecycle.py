@@ -11,6 +11,7 @@ not *proven* unsent is never sent again by itself.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum, unique
 from types import MappingProxyType
 from typing import NewType
@@ -168,11 +169,13 @@ REPORT_MOVES: Mapping[ReportState, Mapping[ReportEvent, ReportState]] = MappingP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The provider took the SMS (code 0). `parts` is what it says it billed, if it says."""
+    """The provider took the SMS (code 0). `parts` and `cost` are what it says it billed, if it says."""
 
     raw: str
     provider_ref: str | None = None
     parts: int | None = None
+    cost: Decimal | None = None  # of this SMS alone
+    currency: str | None = None  # ISO 4217; given with `cost`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

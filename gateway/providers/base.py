@@ -2,14 +2,23 @@
 
 A provider is given a batch (SMS of one account with equal options) and returns one verdict per SMS, in order. It never
 raises for what the network or the carrier does: every failure is a verdict. It never retries, never sleeps, writes
-nothing. Capabilities beyond `submit` are optional interfaces, detected with `isinstance`, never stubbed.
+nothing. Capabilities beyond `submit` are optional interfaces, detected with `isinstance`, never stubbed: `Batches`,
+`LooksUp`, `TellsBalance`, `KeepsOptOuts`, `ParsesCallbacks`, `Schedules`.
+
+Keys. A provider has a key of its own, or passes on the account's (`account_key`); where there is no account to speak of
+(looking at the balance, say), a provider without a key answers that it cannot tell.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum, unique
 from typing import Protocol, runtime_checkable
 
+from gateway.errors import GatewayError
 from gateway.lifecycle import SmsId, Verdict
+from gateway.protocol.codes import Code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +40,8 @@ class SendOptions:
     max_parts: int = 1  # the most parts an SMS of this batch may use
     nostop: bool = False
     ucs2: bool = False
+    commercial: bool = False  # whether the STOP mention is asked for, where the carrier lets us choose
+    deliver_at: datetime | None = None  # the carrier is to wait until then; only given to one that `Schedules`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +73,158 @@ class Batches(Protocol):
     @property
     def batch_size(self) -> int:
         """The most SMS in one call, 1 to 500."""
+
+
+@runtime_checkable
+class Schedules(Protocol):
+    """Takes SMS that it is to send later, and waits by itself."""
+
+    @property
+    def longest_wait_s(self) -> float:
+        """How far ahead it takes them, in seconds."""
+
+
+# --- what a carrier says later ---------------------------------------------------------------------------------------
+
+
+@unique
+class Fate(Enum):
+    """What a carrier says later about an SMS."""
+
+    TAKEN = "taken"  # it has it; whether it arrived is not known yet
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    REFUSED = "refused"  # it will never be sent
+    UNKNOWN = "unknown"  # a word that we do not know: kept, and nothing follows from it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A carrier's later word about one SMS, by callback or look-up.
+
+    Which SMS it is: the one with this `tracker` (of ours, in upper case), else the one of this provider that has
+    this `provider_ref` and `msisdn`. One of the two is given.
+    """
+
+    tracker: str | None
+    provider_ref: str | None = None
+    msisdn: str | None = field(default=None, repr=False)  # E.164, with the plus
+    fate: Fate
+    code: Code | None = None  # of the annex, where the carrier's own word has one
+    at: datetime | None = None  # by the carrier's clock; aware
+    cost: Decimal | None = None
+    currency: str | None = None  # ISO 4217
+    raw: str = field(repr=False)  # as it came, the key masked, at most `transport.RAW_LIMIT` characters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyPart:
+    """Which part of a long reply a callback brings."""
+
+    reference: str
+    number: int  # 1 to total
+    total: int  # 2 to 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What somebody answered by SMS. `is_stop`: the carrier itself says that it is one; else the text may say so."""
+
+    msisdn: str = field(repr=False)  # who answered; E.164, with the plus
+    text: str = field(repr=False)
+    to: str | None = None  # our long number (E.164) or the short code it was sent to
+    tracker: str | None = None  # of the SMS it answers, where the carrier says so
+    provider_ref: str | None = None  # the same, by the carrier's own name for it
+    reference: str | None = None  # the carrier's name for the reply itself; the same when it comes again
+    part: ReplyPart | None = None
+    is_stop: bool = False
+    at: datetime | None = None
+    raw: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """One HTTP request of a carrier, its secret already proven and removed, its size already bounded (16 KiB)."""
+
+    method: str  # GET or POST
+    query: Sequence[tuple[str, str]] = field(repr=False)
+    content_type: str = ""
+    body: bytes = field(default=b"", repr=False)
+
+
+class CallbackUnreadable(GatewayError):
+    """A callback that says nothing this carrier is known to say; the message is for the operator, without content."""
+
+
+@runtime_checkable
+class ParsesCallbacks(Protocol):
+    """Says by HTTP request what became of SMS, and what was answered."""
+
+    def parse_callback(self, callback: Callback) -> Sequence[Receipt | Reply]:
+        """Return what the request says, perhaps nothing; CallbackUnreadable if it is none of this carrier's."""
+
+
+# --- what a carrier can be asked -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry:
+    """An SMS whose fate is asked for."""
+
+    tracker: str
+    msisdn: str = field(repr=False)
+    provider_ref: str | None = None  # None: the carrier's answer was lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untold:
+    """A question that was not answered. The reason is for the operator, without the key."""
+
+    reason: str
+
+
+@runtime_checkable
+class LooksUp(Protocol):
+    """Can be asked what became of SMS."""
+
+    @property
+    def look_up_size(self) -> int:
+        """The most SMS in one question."""
+
+    async def look_up(self, inquiries: Sequence[Inquiry], *, account_key: str) -> Sequence[Receipt] | Untold:
+        """Return what is known of these SMS; one that is missing is not known (any more, or yet).
+
+        An SMS whose answer was lost (no `provider_ref`) is looked for by its tracker where the carrier can do that.
+        That nothing is found proves nothing: the carrier may be late.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """What is left at the carrier."""
+
+    amount: Decimal | None = None
+    currency: str | None = None  # ISO 4217
+    sms: int | None = None  # about how many SMS that is, where the carrier says so
+
+
+@runtime_checkable
+class TellsBalance(Protocol):
+    """Can be asked what is left."""
+
+    async def balance(self) -> Balance | Untold:
+        """Return what is left of the credit that its own key stands for."""
+
+
+@runtime_checkable
+class KeepsOptOuts(Protocol):
+    """Has a list of numbers that it sends nothing to."""
+
+    async def add_optout(self, msisdn: str) -> Untold | None:
+        """The number is on the list, also if it was before; None says that it worked."""
+
+    async def remove_optout(self, msisdn: str) -> Untold | None:
+        """The number is not on the list, also if it never was; None says that it worked."""
+
+    async def list_optouts(self) -> Sequence[str] | Untold:
+        """Return all numbers on it, E.164."""

@@ -8,7 +8,7 @@ Diagnostics: event `answer_unreadable` (error).
 
 from collections.abc import Sequence
 from enum import Enum, unique
-from typing import Annotated, Literal
+from typing import Literal
 
 import structlog
 from pydantic import Field, SecretStr
@@ -18,6 +18,7 @@ from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
 from gateway.providers.answers import read_retry_after, verdict_of_status
 from gateway.providers.base import Batch
 from gateway.providers.isendpro_answers import assign, read_entries, verdict_of_entry
+from gateway.providers.settings import CarrierSettings
 from gateway.providers.transport import (
     Answer,
     AnyUrl,
@@ -28,7 +29,6 @@ from gateway.providers.transport import (
     Transport,
     recorded,
 )
-from gateway.settings import Name, Settings
 
 _log = structlog.get_logger(__name__)
 
@@ -49,21 +49,16 @@ class Busy(Enum):
     NOT_TAKEN = "not_taken"
 
 
-class IsendproDialect(Settings):
+class IsendproDialect(CarrierSettings):
     """What everything that speaks iSendPro's language needs to know."""
 
-    name: Name = Field(description="Name of the carrier, in accounts, logs and addresses of callbacks.")
     keyid: SecretStr | None = Field(
         default=None, description="Key of our account there; absent: the client's is passed on."
     )
     keyid_file: str | None = Field(default=None, description="File (or systemd credential) that holds the key instead.")
-    timeout_s: Annotated[float, Field(gt=0, le=300)] = Field(
-        default=30, description="Whole time of a call, in seconds; after it, it is unknown whether the SMS was sent."
-    )
     batch_size: int = Field(
         default=50, ge=1, le=500, description="Most SMS in one call; this many become unknown if its answer is lost."
     )
-    width: int = Field(default=4, ge=1, le=64, description="Most calls at the same time.")
     sandbox: bool = Field(
         default=False, description="Ask the carrier to check and answer, but to send and charge nothing."
     )
@@ -72,13 +67,6 @@ class IsendproDialect(Settings):
     )
     on_503: Busy = Field(
         default=Busy.UNKNOWN, description='HTTP 503: "unknown", or "not_taken" (was not sent, try again).'
-    )
-    ca_file: str | None = Field(
-        default=None, description="Certificates (PEM) to trust instead of the system's, for this carrier alone."
-    )
-    callback_secret: SecretStr | None = Field(default=None, description="Last part of the address of its callbacks.")
-    callback_secret_file: str | None = Field(
-        default=None, description="File (or systemd credential) that holds it instead."
     )
 
 

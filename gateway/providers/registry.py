@@ -18,8 +18,11 @@ KINDS: Mapping[str, type[Settings]] = MappingProxyType({"isendpro": IsendproSett
 """The settings of each kind."""
 
 
-def build_provider(settings: ProviderSettings, clock: Clock) -> Provider:
-    """Return the carrier, ready to send, nothing connected yet; ProviderUnusable if it cannot be set up."""
+def build_provider(settings: ProviderSettings, clock: Clock, *, callback_url: str | None = None) -> Provider:
+    """Return the carrier, ready to send, nothing connected yet; ProviderUnusable if it cannot be set up.
+
+    `callback_url` is where it is to tell us of receipts and replies, secret included; None: nowhere.
+    """
     match settings:
         case IsendproSettings() | SandboxSettings():
             return IsendproProvider(settings, clock)

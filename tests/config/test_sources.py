@@ -166,6 +166,6 @@ def test_a_relative_name_of_the_configuration_counts_from_here(
 
 
 def test_the_secrets_are_known_for_the_log(load_text: Load) -> None:
-    config = load_text(GOOD + 'keyid = "of-the-carrier"\ncallback_secret = "of-the-callback"\n')
+    config = load_text(GOOD + 'keyid = "of-the-carrier"\ncallback_secret = "of-the-callback-a"\n')
 
-    assert set(config.secrets) == {KEYID, "of-the-carrier", "of-the-callback"}
+    assert set(config.secrets) == {KEYID, "of-the-carrier", "of-the-callback-a"}
