@@ -115,7 +115,7 @@ class Subject:
         left = GROUP
         while left > 0:
             claimed = await self._store.claim_sms(
-                account=ACCOUNT,
+                lane=ACCOUNT,
                 provider="carrier",
                 now=AT,
                 lease_until=AT + timedelta(minutes=2),

@@ -30,18 +30,18 @@ MAIL = """INSERT INTO mail SELECT {id}, '{at}', '{account}', '192.0.2.1', 'main'
 'alerte@masociete.com', '<' || i || '@masociete.com>', randomblob(32), randomblob(700), '[]' FROM n"""
 EMAIL_ID = "INSERT INTO email_id SELECT '{account}', i, {id}, '{at}' FROM n"
 ENVOI = """INSERT INTO envoi SELECT {id}, {id}, '{account}', i, NULL, 'not@masociete.com', 'source', 0, NULL,
-{staged} FROM n"""
+{staged}, NULL, NULL FROM n"""
 SMS = """INSERT INTO sms (id, envoi_id, mail_id, account, position, tel, msisdn, text, parts, max_parts, nostop, ucs2,
 commercial, tracker, notes, state, since_at, epoch, attempts, due_at, expires_at, settled_at, code, provider,
-provider_ref, billed_parts)
+provider_ref, billed_parts, lane)
 SELECT {sms_id}, {id}, {id}, '{account}', k, '0601020304', '+33601020304',
 'L''été est fini! Super promo -10% à partir de 50€ d''achat !!!', 1, 10, 0, 0, 0, {sms_id}, '[]', '{state}', '{at}',
-{epoch}, {epoch}, '{at}', '{later}', NULL, {code}, {provider}, NULL, NULL FROM """
+{epoch}, {epoch}, '{at}', '{later}', NULL, {code}, {provider}, NULL, NULL, '{account}' FROM """
 ATTEMPT = """INSERT INTO attempt SELECT {sms_id}, 1, 1, 'carrier', '{at}', '{at}', 'taken', 0,
 '{{"etat":{{"etat":[{{"code":"0","message":"ok"}}]}}}}', NULL, NULL, NULL FROM """
 REPORT = """INSERT INTO report SELECT {report_id}, '{kind}', {id}, NULL, {id}, 'ack@masociete.com',
 '<' || i || '{kind}@gw.example.org>', NULL, randomblob(300), '{at}', 'sent', '{at}', 1, 1, '{at}', '{later}', NULL,
-'{at}', '250 2.0.0 Ok' FROM n"""
+'{at}', '250 2.0.0 Ok', NULL FROM n"""
 
 
 def fill(file: Path, *, mails: int, sms: int, queued: int) -> None:

@@ -270,7 +270,7 @@ class Dispatcher:
     async def _claim(self, lane: _Lane, route: _Route, *, limit: int) -> tuple[ClaimedSms, ...]:
         now = self._clock.now()
         claimed = await self._store.claim_sms(
-            account=lane.account,
+            lane=lane.account,
             provider=route.name,
             now=now,
             lease_until=now + timedelta(seconds=route.carrier.deadline_s + RECORD_S + _LEASE_MARGIN_S),

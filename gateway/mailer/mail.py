@@ -14,6 +14,8 @@ _LINE_LIMIT_BYTES = 998  # RFC 5321 §4.5.3.1.6, without its CRLF
 _SUBJECTS = {
     ReportKind.ACK: "PUSH MSISDN: etatAck",
     ReportKind.NOT: "PUSH MSISDN: etatNot",
+    ReportKind.RECEIPTS: "PUSH MSISDN: etatAr",
+    ReportKind.REPLY: "SMS",
     ReportKind.CREDIT: "PUSH MSISDN: SMS credit / credit SMS",
 }
 _ADDRESS = re.compile(r"[!-~]+@(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.IPv]+\])")

@@ -13,6 +13,8 @@ class ReportKind(Enum):
 
     ACK = "ack"
     NOT = "not"
+    RECEIPTS = "receipts"  # etatAr: the network's later words (docs/protocol.md §8.6)
+    REPLY = "reply"  # what somebody answered by SMS (docs/protocol.md §8.6)
     CREDIT = "credit"  # no report of the source: the account's contact is told of its credit (docs/protocol.md §10.3)
 
 

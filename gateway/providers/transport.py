@@ -135,13 +135,23 @@ class Transport:
 
     async def post_json(self, path: str, fields: Mapping[str, object]) -> CallOutcome:
         """Make one call, with `fields` as a JSON object, and say how it ended."""
-        if self._client.is_closed:
-            return NeverLeft(reason="the gateway is stopping")
         # Escapes instead of UTF-8: what json_encode of the carriers' own PHP samples sends, and pure ASCII on the way.
         content = json.dumps(fields, separators=(",", ":")).encode("ascii")
-        request = self._client.build_request(
-            "POST", path, content=content, headers={"Content-Type": "application/json"}
-        )
+        return await self.call("POST", path, content=content, headers={"Content-Type": "application/json"})
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> CallOutcome:
+        """Make one call and say how it ended. `path` is below the base address; `query` is escaped here."""
+        if self._client.is_closed:
+            return NeverLeft(reason="the gateway is stopping")
+        request = self._client.build_request(method, path, params=query, content=content, headers=headers)
         received = _Received()
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:

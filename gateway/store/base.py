@@ -51,6 +51,8 @@ class NewSms:
     nostop: bool = False
     ucs2: bool = False
     tracker: str | None = None  # ours, 20 characters
+    route: str = ""  # of the account, by its prefixes; "": the one for all others
+    deliver_at: datetime | None = None  # the carrier is to wait until then, where it can
     due_at: datetime | None = None  # set if and only if queued
     expires_at: datetime | None = None  # set if and only if queued
     notes: tuple[str, ...] = ()  # transliterated, cut, ...
@@ -82,6 +84,7 @@ class NewEnvoi:
     commercial: bool
     fault: Code | None
     sms: tuple[NewSms, ...]
+    receipts_to: str | None = None  # where the etatAr will go; None: none wanted, or not allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +209,11 @@ class Refusal:
 
 
 # --- what the dispatcher gets and gives ------------------------------------------------------------------------------
+
+
+def lane_of(account: str, route: str = "") -> str:
+    """Return the name of the lane: SMS of one account that go the same way."""
+    return f"{account}/{route}" if route else account  # no name of an account has a slash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

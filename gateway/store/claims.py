@@ -33,7 +33,7 @@ _OPTIONS = (_sms.originator, _sms.max_parts, _sms.nostop, _sms.ucs2, _sms.commer
 class Claim:
     """Who takes what, until when."""
 
-    account: str
+    lane: str
     provider: str
     now: datetime
     lease_until: datetime
@@ -41,26 +41,26 @@ class Claim:
 
 
 def due_lanes_query(now: datetime) -> sa.Select[Any]:
-    """The accounts that have an SMS to send, by hopping through the index from account to account."""
-    first = sa.select(sa.func.min(_sms.account).label("account")).where(_IS_QUEUED)
+    """The lanes that have an SMS to send, by hopping through the index from lane to lane."""
+    first = sa.select(sa.func.min(_sms.lane).label("lane")).where(_IS_QUEUED)
     lane = by_index(first, tables.sms, "ix_sms_lane").cte("lane", recursive=True)
-    following = sa.select(sa.func.min(_sms.account)).where(_IS_QUEUED, _sms.account > lane.c.account)
+    following = sa.select(sa.func.min(_sms.lane)).where(_IS_QUEUED, _sms.lane > lane.c.lane)
     hop = by_index(following, tables.sms, "ix_sms_lane").scalar_subquery()
-    lane = lane.union_all(sa.select(hop).where(lane.c.account.is_not(None)))
-    is_due = sa.exists().where(_IS_QUEUED, _sms.account == lane.c.account, _sms.due_at <= now, _sms.expires_at > now)
-    return sa.select(lane.c.account).where(lane.c.account.is_not(None), is_due)
+    lane = lane.union_all(sa.select(hop).where(lane.c.lane.is_not(None)))
+    is_due = sa.exists().where(_IS_QUEUED, _sms.lane == lane.c.lane, _sms.due_at <= now, _sms.expires_at > now)
+    return sa.select(lane.c.lane).where(lane.c.lane.is_not(None), is_due)
 
 
 def due_lanes(connection: sa.Connection, now: datetime) -> tuple[str, ...]:
-    """The accounts that have an SMS to send, by name."""
+    """The lanes that have an SMS to send, by name."""
     return tuple(sorted(connection.scalars(due_lanes_query(now))))
 
 
-def lane_query(account: str, now: datetime) -> sa.Select[Any]:
-    """What an account has to send, the oldest first. What another node is claiming is left to it."""
+def lane_query(lane: str, now: datetime) -> sa.Select[Any]:
+    """What is to be sent in a lane, the oldest first. What another node is claiming is left to it."""
     return (
         sa.select(tables.sms)
-        .where(_IS_QUEUED, _sms.account == account, _sms.due_at <= now, _sms.expires_at > now)
+        .where(_IS_QUEUED, _sms.lane == lane, _sms.due_at <= now, _sms.expires_at > now)
         .order_by(_sms.due_at, _sms.id)
         .with_for_update(skip_locked=True)
     )
@@ -71,17 +71,17 @@ def batch_query(oldest: sa.RowMapping, claim: Claim) -> sa.Select[Any]:
     near = tables.sms.alias("near")
     window = (
         sa.select(near.c.id)
-        .where(one_of("near.state", (SmsState.QUEUED,)), near.c.account == claim.account, near.c.due_at <= claim.now)
+        .where(one_of("near.state", (SmsState.QUEUED,)), near.c.lane == claim.lane, near.c.due_at <= claim.now)
         .order_by(near.c.due_at, near.c.id)
         .limit(claim.limit * _WINDOW)
     )
     same = [column == oldest[column.name] for column in _OPTIONS]  # IS NULL, for an originator that is None
-    return lane_query(claim.account, claim.now).where(_sms.id.in_(window), *same).limit(claim.limit)
+    return lane_query(claim.lane, claim.now).where(_sms.id.in_(window), *same).limit(claim.limit)
 
 
 def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ...]:
-    """The oldest SMS of the account and its like are in `sending`, each with its attempt."""
-    rows = (connection.execute(lane_query(claim.account, claim.now).limit(claim.limit))).mappings().all()
+    """The oldest SMS of the lane and its like are in `sending`, each with its attempt."""
+    rows = (connection.execute(lane_query(claim.lane, claim.now).limit(claim.limit))).mappings().all()
     if not rows:
         return ()
     if any(_options(row) != _options(rows[0]) for row in rows):  # seldom: look further for the like of the oldest

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from gateway.lifecycle import SMS_FIRST_STATES, EnvoiId, MailId, ReportState, SmsState
 from gateway.protocol.report import ReportKind
-from gateway.store.base import NewEnvoi, NewMail, NewReport, NewSms, Refusal
+from gateway.store.base import NewEnvoi, NewMail, NewReport, NewSms, Refusal, lane_of
 from gateway.store.errors import StoreError
 
 Row = dict[str, object]
 
 _REPORT_FIELDS = tuple(field.name for field in fields(NewReport))
-_SMS_FIELDS = tuple(field.name for field in fields(NewSms))
+_SMS_FIELDS = tuple(field.name for field in fields(NewSms) if field.name != "route")
 _MAIL_FIELDS = tuple(field.name for field in fields(NewMail) if field.name != "body_digest")
 _ENVOI_FIELDS = tuple(field.name for field in fields(NewEnvoi) if field.name != "sms")
 _REFUSAL_FIELDS = tuple(field.name for field in fields(Refusal) if field.name != "reports")
@@ -74,6 +74,7 @@ def sms_row(mail: NewMail, envoi: NewEnvoi, sms: NewSms, *, is_paid: bool) -> Ro
         "envoi_id": envoi.id,
         "mail_id": mail.id,
         "account": mail.account,
+        "lane": lane_of(mail.account, sms.route),
         "commercial": envoi.commercial,
         "since_at": mail.received_at,
         "settled_at": mail.received_at if sms.state.is_final else None,

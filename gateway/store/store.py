@@ -162,20 +162,20 @@ class Store:
     # --- dispatcher and outcomes -------------------------------------------------------------------------------------
 
     async def due_lanes(self, now: datetime) -> tuple[str, ...]:
-        """The accounts that have an SMS due and still valid, by name."""
+        """The lanes (`lane_of`) that have an SMS due and still valid, by name."""
         return await self._read(claims.due_lanes, now)
 
     async def claim_sms(
-        self, *, account: str, provider: str, now: datetime, lease_until: datetime, limit: int
+        self, *, lane: str, provider: str, now: datetime, lease_until: datetime, limit: int
     ) -> tuple[ClaimedSms, ...]:
-        """The oldest due SMS of the account and up to `limit` - 1 more with equal options are in `sending`.
+        """The oldest due SMS of the lane and up to `limit` - 1 more with equal options are in `sending`.
 
         Oldest first; none when nothing is due. The attempts are committed: the call to the carrier may begin. Whoever
         got them must settle them before `lease_until`; after it they are taken for lost. `limit` is 1 to 500.
         """
         if self._is_full:
             return ()  # no call begins whose result might find no room
-        claim = claims.Claim(account=account, provider=provider, now=now, lease_until=lease_until, limit=limit)
+        claim = claims.Claim(lane=lane, provider=provider, now=now, lease_until=lease_until, limit=limit)
         return await self._write(claims.claim_batch, claim)
 
     async def settle_sms(self, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot) -> Settled:

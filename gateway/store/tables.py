@@ -1,9 +1,12 @@
 """The tables. Nothing but this module and `migrations` knows how rows look; a test holds the two equal.
 
     mail ──< envoi ──< sms ──< attempt        what came in, what it asks for, each text, each call to a carrier
-    mail | refusal ──< report                  what goes back
+    mail | refusal | reply ──< report          what goes back
     email_id                                   which emailIds are used up; outlives everything (docs/protocol.md §7.1)
     credit                                     what accounts may still send, in parts (docs/protocol.md §10.2)
+    receipt                                    words of carriers about SMS that are not known yet
+    reply ──< reply_part                       what was answered by SMS
+    optout, carrier_optout                     who wants nothing any more, and what carriers are to be told of it
 
 Each index names the query it serves. Conditions on states are written out from `gateway.lifecycle`.
 """
@@ -108,6 +111,8 @@ envoi = sa.Table(
     sa.Column("commercial", sa.Boolean, nullable=False),
     sa.Column("fault", Number(Code)),
     sa.Column("not_staged_at", Instant),  # every SMS has its answer, and the Not, if one is wanted, is a report
+    sa.Column("receipts_to", sa.Text),  # where the etatAr will go; None: none wanted, or not allowed
+    sa.Column("receipts_staged_at", Instant),  # nothing more is expected of any SMS, and the etatAr is a report
     _known("report_format", ReportFormat),
 )
 
@@ -144,6 +149,12 @@ sms = sa.Table(
     sa.Column("provider_ref", Foreign(_REASON_BYTES)),
     sa.Column("billed_parts", sa.Integer),  # as the carrier counts; the account's credit goes by `parts`
     sa.Column("reserved_parts", sa.Integer),  # of the account's credit, until it is answered; None: nothing is
+    sa.Column("lane", sa.Text),  # its account, and its route there; None: it was answered before there were lanes
+    sa.Column("deliver_at", Instant),  # the carrier is to wait until then, where it can
+    sa.Column("cost_micros", sa.BigInteger),  # millionths of `currency`, as the carrier billed
+    sa.Column("currency", sa.Text),
+    sa.Column("ask_at", Instant),  # when to ask the carrier what became of it; None: nobody asks
+    sa.Column("network_at", Instant),  # when it arrived, or did not, by the carrier's clock
     _known("state", SmsState),
     sa.CheckConstraint(sa.text(f"{one_of('state', SMS_FINAL)} = (settled_at IS NOT NULL)"), name="settled_if_final"),
     sa.CheckConstraint(
@@ -222,13 +233,20 @@ report = sa.Table(
     sa.Column("lease_until", Instant),
     sa.Column("settled_at", Instant),
     sa.Column("reason", Foreign(RAW_LIMIT_BYTES)),  # the smarthost's last answer
+    sa.Column("reply_id", sa.Text, sa.ForeignKey("reply.id")),
     _known("kind", ReportKind),
     _known("state", ReportState),
     sa.CheckConstraint(sa.text(f"{one_of('state', REPORT_FINAL)} = (settled_at IS NOT NULL)"), name="settled_if_final"),
     sa.CheckConstraint(
         sa.text(f"{one_of('state', (ReportState.SENDING,))} = (lease_until IS NOT NULL)"), name="leased_if_sending"
     ),
-    sa.CheckConstraint(sa.text("(mail_id IS NULL) <> (refusal_id IS NULL)"), name="one_cause"),
+    sa.CheckConstraint(
+        sa.text(
+            "CASE WHEN mail_id IS NULL THEN 0 ELSE 1 END + CASE WHEN refusal_id IS NULL THEN 0 ELSE 1 END"
+            " + CASE WHEN reply_id IS NULL THEN 0 ELSE 1 END = 1"
+        ),
+        name="one_cause",
+    ),
 )
 
 
@@ -245,6 +263,75 @@ credit = sa.Table(
     sa.CheckConstraint(sa.text("reserved >= 0 AND spent >= 0"), name="counts_not_negative"),
 )
 
+receipt = sa.Table(
+    "receipt",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("received_at", Instant, nullable=False),  # kept for a day
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("tracker", Foreign(_REASON_BYTES)),
+    sa.Column("provider_ref", Foreign(_REASON_BYTES)),
+    sa.Column("msisdn", sa.Text),
+    sa.Column("fate", sa.Text, nullable=False),
+    sa.Column("code", Number(Code)),
+    sa.Column("at", Instant),
+    sa.Column("cost_micros", sa.BigInteger),
+    sa.Column("currency", sa.Text),
+    sa.Column("raw", Foreign(RAW_LIMIT_BYTES), nullable=False),
+)
+
+reply = sa.Table(
+    "reply",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("msisdn", sa.Text, nullable=False),  # who answered
+    sa.Column("sent_to", sa.Text),  # our number that was answered
+    sa.Column("text", Foreign(_HEADER_BYTES), nullable=False),
+    sa.Column("is_stop", sa.Boolean, nullable=False),
+    sa.Column("account", sa.Text),  # None: nobody's that we know of
+    sa.Column("sms_id", sa.Text),  # the SMS it answers, as far as can be told; no foreign key, for this may outlive it
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # of what makes it the same reply when it comes again
+    sa.Column("raw", Foreign(RAW_LIMIT_BYTES), nullable=False),
+    sa.UniqueConstraint("fingerprint"),
+)
+
+reply_part = sa.Table(
+    "reply_part",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("msisdn", sa.Text, primary_key=True),
+    sa.Column("sent_to", sa.Text, primary_key=True),  # "" when it was not said
+    sa.Column("reference", Foreign(_REASON_BYTES), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("text", Foreign(_HEADER_BYTES), nullable=False),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("raw", Foreign(RAW_LIMIT_BYTES), nullable=False),
+)
+
+optout = sa.Table(
+    "optout",
+    metadata,
+    sa.Column("account", sa.Text, primary_key=True),  # "*": all of them
+    sa.Column("msisdn", sa.Text, primary_key=True),
+    sa.Column("since_at", Instant, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("note", Foreign(_REASON_BYTES)),
+)
+
+carrier_optout = sa.Table(
+    "carrier_optout",
+    metadata,
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("msisdn", sa.Text, primary_key=True),
+    sa.Column("is_listed", sa.Boolean, nullable=False),  # what the carrier is to be told: to list it, or to forget it
+    sa.Column("due_at", Instant),  # when to tell it; None: it was told
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("reason", Foreign(_REASON_BYTES)),
+)
+
 
 def _index(
     name: str, *columns: sa.Column[Any], where: sa.TextClause | sa.ColumnElement[bool], unique: bool = False
@@ -252,8 +339,8 @@ def _index(
     sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
-# due_lanes, claim_sms: the oldest of an account
-_index("ix_sms_lane", sms.c.account, sms.c.due_at, sms.c.id, where=one_of("state", (SmsState.QUEUED,)))
+# due_lanes, claim_sms: the oldest of a lane
+_index("ix_sms_lane", sms.c.lane, sms.c.due_at, sms.c.id, where=one_of("state", (SmsState.QUEUED,)))
 # next_due_at
 _index("ix_sms_due", sms.c.due_at, where=one_of("state", (SmsState.QUEUED,)))
 # sending_sms
@@ -262,6 +349,12 @@ _index("ix_sms_lease", sms.c.lease_until, where=one_of("state", (SmsState.SENDIN
 _index("ix_sms_expiry", sms.c.expires_at, where=one_of("state", SMS_WAITING))
 # uncertain_sms, backlog, pull_in
 _index("ix_sms_open", sms.c.state, sms.c.since_at, where=one_of("state", SMS_OPEN))
+# asking carriers what became of SMS
+_index("ix_sms_ask", sms.c.ask_at, where=sa.text("ask_at IS NOT NULL"))
+# receipts that name no tracker
+_index("ix_sms_ref", sms.c.provider, sms.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))
+# which SMS a reply answers: the last to the number
+_index("ix_sms_msisdn", sms.c.msisdn, sms.c.id, where=sa.text("msisdn IS NOT NULL"))
 # claim_reports, next_report_due_at
 _index("ix_report_due", report.c.due_at, report.c.id, where=one_of("state", (ReportState.DUE,)))
 # sending_reports
@@ -270,3 +363,12 @@ _index("ix_report_lease", report.c.lease_until, where=one_of("state", (ReportSta
 _index("ix_report_open", report.c.state, report.c.since_at, where=one_of("state", REPORT_OPEN))
 # settle_sms: no envoi has two Not, whatever happens
 _index("ix_report_not", report.c.envoi_id, where=one_of("kind", (ReportKind.NOT,)), unique=True)
+# early words about an SMS
+_index("ix_receipt_tracker", receipt.c.tracker, where=sa.text("tracker IS NOT NULL"))
+_index("ix_receipt_ref", receipt.c.provider, receipt.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))
+# what of them is too old
+sa.Index("ix_receipt_age", receipt.c.received_at)
+# parts whose others never came
+sa.Index("ix_reply_part_age", reply_part.c.received_at)
+# what carriers are to be told
+_index("ix_carrier_optout_due", carrier_optout.c.due_at, where=sa.text("due_at IS NOT NULL"))

@@ -99,9 +99,9 @@ class Gateway:
             dispatcher_bell=Bell(),
         )
         now = self.clock.now()
-        for account in await self.store.due_lanes(now):
+        for lane in await self.store.due_lanes(now):
             claimed = await self.store.claim_sms(
-                account=account, provider="carrier", now=now, lease_until=now + timedelta(minutes=1), limit=500
+                lane=lane, provider="carrier", now=now, lease_until=now + timedelta(minutes=1), limit=500
             )
             attempts = [Attempt(sms=sms, verdict=Accepted(raw="ok")) for sms in claimed]
             await outcomes.record(attempts, duration_ms=1)

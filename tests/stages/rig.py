@@ -48,11 +48,9 @@ class WatchedStore(Store):
         self._changed = asyncio.Condition()
 
     async def claim_sms(
-        self, *, account: str, provider: str, now: datetime, lease_until: datetime, limit: int
+        self, *, lane: str, provider: str, now: datetime, lease_until: datetime, limit: int
     ) -> tuple[ClaimedSms, ...]:
-        claimed = await super().claim_sms(
-            account=account, provider=provider, now=now, lease_until=lease_until, limit=limit
-        )
+        claimed = await super().claim_sms(lane=lane, provider=provider, now=now, lease_until=lease_until, limit=limit)
         self.claims += 1
         if claimed:
             self.after_claim(claimed)

@@ -70,7 +70,7 @@ async def test_a_call_of_another_node_is_not_taken_for_dead(
 
 async def claim_elsewhere(store: WatchedStore) -> tuple[ClaimedSms, ...]:
     return await store.claim_sms(
-        account="masociete", provider="carrier", now=START, lease_until=START + timedelta(seconds=70), limit=50
+        lane="masociete", provider="carrier", now=START, lease_until=START + timedelta(seconds=70), limit=50
     )
 
 

@@ -627,7 +627,7 @@ async def test_what_a_dead_process_was_sending_is_unknown_at_once_and_not_sent(
     rig = Rig(store, clock, carrier)
     await rig.submit(sms)
     await store.claim_sms(
-        account="masociete", provider="carrier", now=START, lease_until=START + timedelta(seconds=70), limit=50
+        lane="masociete", provider="carrier", now=START, lease_until=START + timedelta(seconds=70), limit=50
     )
     await rig.janitor.recover_own()
     async with rig.running():
@@ -651,7 +651,7 @@ async def test_on_a_shared_store_the_lease_is_waited_for(store: WatchedStore, cl
     rig = Rig(store, clock, FakeCarrier())
     await rig.submit(sms)
     await store.claim_sms(
-        account="masociete", provider="carrier", now=START, lease_until=START + timedelta(seconds=70), limit=50
+        lane="masociete", provider="carrier", now=START, lease_until=START + timedelta(seconds=70), limit=50
     )
     await rig.janitor.clean()
 

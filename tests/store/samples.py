@@ -133,7 +133,7 @@ def new_order(
 
 async def claim(store: Store, *, account: str = "acme", limit: int = 50, now: datetime = START) -> list[ClaimedSms]:
     claimed = await store.claim_sms(
-        account=account, provider="carrier", now=now, lease_until=now + timedelta(minutes=2), limit=limit
+        lane=account, provider="carrier", now=now, lease_until=now + timedelta(minutes=2), limit=limit
     )
     return list(claimed)
 

@@ -16,7 +16,7 @@ from tests.support.clock import START
 
 pytestmark = pytest.mark.slow
 
-CLAIM = claims.Claim(account="b", provider="carrier", now=START, lease_until=LATER, limit=50)
+CLAIM = claims.Claim(lane="b", provider="carrier", now=START, lease_until=LATER, limit=50)
 
 
 @pytest.fixture
