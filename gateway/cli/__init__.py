@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "restore": "Put a backup into place, and say what becomes of the SMS that waited in it.",
         "verify": "Look for anything wrong in the store, or in a backup of it.",
         "account": "Write the block of the configuration for a new account.",
+        "password": "Print the hash of a password, for the configuration.",
         "credit": "Show and change what accounts may still send, counted in parts.",
         "lint": "Say what would become of a mail, without sending or storing anything.",
         "inject": "Submit a mail as if it had come by SMTP, and print the reply.",

@@ -15,6 +15,7 @@ LIBRARIES = (
     "aiosmtplib",
     "aiosqlite",
     "alembic",
+    "argon2-cffi",
     "httpx",
     "lxml",
     "phonenumbers",

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from gateway.config.model import Document
 from gateway.config.problems import Problem, suggest
 from gateway.policy.accounts import Account, AuthMethod
+from gateway.smtp.entrance import Entrance, find_entrances
 
 Blocks = Sequence[tuple[int, Mapping[str, object]]]
 
 _SHORT_KEYID_CHARS = 32
 """Below this a key is easier to guess than 128 random bits written in hexadecimal."""
 
-_WORKING_METHODS = frozenset({AuthMethod.NETWORK})
-_DEFAULT_METHODS = frozenset({AuthMethod.NETWORK, AuthMethod.SMTP_AUTH})
+_LATER_METHODS = frozenset({AuthMethod.AUTHRES, AuthMethod.DKIM, AuthMethod.SPF})
 
 
 def find_contradictions(raw: Mapping[str, object]) -> Iterator[Problem]:
@@ -58,19 +58,67 @@ def find_doubts(document: Document) -> Iterator[Problem]:
                 path=f"providers[{index}].keyid_file",
                 message="is absent: the keyid of each account that uses this carrier is passed on to it",
             )
-    for index, _user in enumerate(document.users):
-        yield Problem(path=f"users[{index}]", message="is not used in this version: no SMTP AUTH and no console yet")
+    yield from _doubts_about_entrances(document)
+    yield from _doubts_about_users(document)
 
 
 def _doubts_about_account(path: str, account: Account) -> Iterator[Problem]:
     if account.keyid and len(account.keyid.get_secret_value()) < _SHORT_KEYID_CHARS:
         yield Problem(path=f"{path}.keyid", message=f"is shorter than {_SHORT_KEYID_CHARS} characters: easy to guess")
-    methods = frozenset(account.auth)
-    if not methods & _WORKING_METHODS:
-        yield Problem(path=f"{path}.auth", message='names nothing this version can do but "network": nobody can send')
-    elif unused := sorted(method.value for method in methods - _DEFAULT_METHODS):
+    if unused := sorted(method.value for method in _LATER_METHODS.intersection(account.auth)):
         quoted = ", ".join(f'"{method}"' for method in unused)
         yield Problem(path=f"{path}.auth", message=f"{quoted} cannot be checked in this version and proves nobody")
+
+
+def _doubts_about_entrances(document: Document) -> Iterator[Problem]:
+    smtp = document.smtp
+    for path, entrance in _entrances(document):
+        if any(not network.prefixlen for network in entrance.networks):
+            message = "trusts the whole Internet: whoever knows a keyid sends SMS at your cost"
+            yield Problem(path=f"{path}.networks", message=message)
+        if any(not network.prefixlen for network in entrance.proxies):
+            message = "lets anybody say which address a client comes from: name the proxies"
+            yield Problem(path=f"{path}.proxies", message=message)
+    wants = {name for name in AuthMethod if any(name in account.auth for account in document.accounts)}
+    has_ca = smtp.starttls is not None and smtp.starttls.client_ca is not None
+    for index, account in enumerate(document.accounts):
+        path = f"accounts[{index}].client_certificates"
+        uses = AuthMethod.TLS_CLIENT_CERT in account.auth
+        if uses and not account.client_certificates:
+            yield Problem(path=path, message='is empty, so "tls_client_cert" in `auth` proves nobody')
+        elif uses and not has_ca:
+            message = "no client is asked for a certificate: smtp.starttls.client_ca is absent"
+            yield Problem(path=path, message=message)
+        elif account.client_certificates and not uses:
+            yield Problem(path=path, message='proves nobody: `auth` does not name "tls_client_cert"')
+    if has_ca and AuthMethod.TLS_CLIENT_CERT not in wants:
+        message = 'clients are asked for certificates, and no account has "tls_client_cert" in its `auth`'
+        yield Problem(path="smtp.starttls.client_ca", message=message)
+
+
+def _doubts_about_users(document: Document) -> Iterator[Problem]:
+    accounts = {account.name: account for account in document.accounts}
+    is_offered = any(entrance.offers_auth for _, entrance in _entrances(document))
+    for index, user in enumerate(document.users):
+        path = f"users[{index}]"
+        if user.account is None:
+            message = "is absent: the user cannot send, and there is no console in this version"
+            yield Problem(path=f"{path}.account", message=message)
+        elif AuthMethod.SMTP_AUTH not in accounts[user.account].auth:
+            message = f'account "{user.account}" does not have "smtp_auth" in its `auth`: the password proves nothing'
+            yield Problem(path=f"{path}.account", message=message)
+        elif not is_offered:
+            yield Problem(path=path, message="is of no use: no listener offers AUTH")
+        elif document.smtp.starttls is None:
+            message = "can authenticate on loopback alone: without smtp.starttls no password is taken from elsewhere"
+            yield Problem(path=path, message=message)
+
+
+def _entrances(document: Document) -> Iterator[tuple[str, Entrance]]:
+    """Every listener's policy, with where it stands."""
+    blocks = [f"smtp.listeners[{index}]" for index in range(len(document.smtp.listeners))]
+    paths = ["smtp", *blocks] if document.smtp.listen else blocks
+    return zip(paths, find_entrances(document.smtp), strict=True)
 
 
 def _blocks(section: object) -> list[tuple[int, Mapping[str, object]]]:

@@ -1,8 +1,9 @@
 """The whole configuration as one tree: each section is the settings of its room; those of no room are here."""
 
 from enum import Enum, unique
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from gateway.dispatcher import DispatcherSettings
 from gateway.janitor import JanitorSettings
@@ -12,6 +13,7 @@ from gateway.policy.accounts import Account
 from gateway.providers.registry import ProviderSettings
 from gateway.reader.settings import ReadingSettings
 from gateway.settings import Name, Settings
+from gateway.smtp.passwords import is_hash
 from gateway.smtp.settings import SmtpSettings
 from gateway.store.settings import StoreSettings
 from gateway.web import HttpSettings
@@ -26,13 +28,30 @@ class Role(Enum):
     ADMIN = "admin"
 
 
+def _check_hash(value: SecretStr) -> SecretStr:
+    if not is_hash(value.get_secret_value()):
+        raise ValueError("is not a hash that can be used: `mail2sms password` makes one from a password")
+    return value
+
+
 class User(Settings):
-    """A `[[users]]` block: a person or program with a password. Not used in this version."""
+    """A `[[users]]` block: a person or program with a password."""
 
     name: Name = Field(description="Name to log in with.")
-    password_hash: SecretStr = Field(description="Hash of the password (argon2id).")
+    password_hash: Annotated[SecretStr, AfterValidator(_check_hash)] | None = Field(
+        default=None, description="Hash of the password (argon2id): `mail2sms password` makes it."
+    )
+    password_hash_file: str | None = Field(
+        default=None, description="File (or systemd credential) that holds the hash instead."
+    )
     account: Name | None = Field(default=None, description="The account it sends for, by SMTP AUTH.")
-    roles: tuple[Role, ...] = Field(default=(), description="What it may do in the console.")
+    roles: tuple[Role, ...] = Field(default=(), description="What it may do in the console. Not used in this version.")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.password_hash is None and self.password_hash_file is None:
+            raise ValueError("a hash is missing: write password_hash, or password_hash_file")
+        return self
 
 
 class LogSettings(Settings):
@@ -63,5 +82,5 @@ class Document(Settings):
     accounts: tuple[Account, ...] = Field(min_length=1, description="Who may send: one block per client.")
     providers: tuple[ProviderSettings, ...] = Field(min_length=1, description="The carriers: one block each.")
     users: tuple[User, ...] = Field(
-        default=(), description="People and programs with a password. Not used in this version."
+        default=(), description="People and programs with a password: one block each, which may be none."
     )

@@ -39,12 +39,6 @@ _PLAIN = {
 }
 """What pydantic finds, in an operator's words."""
 
-_LATER = {
-    "smtp.starttls": ": mail comes in without TLS; let a relay on this machine do it, and listen on loopback",
-    "smtp.listeners": ": all addresses of smtp.listen have the same policy",
-}
-"""Announced, and refused rather than ignored: who writes them relies on them."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Problem:
@@ -122,8 +116,6 @@ def _message(error: ErrorDetails, loc: Loc, raw: Mapping[str, object], root: typ
     context = error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":
-            if (later := _LATER.get(to_path(loc))) is not None:
-                return f"is not in this version{later}"
             known = _known_keys(loc[:-1], raw, root)
             nearest = suggest(str(loc[-1]), known)
             what = "unknown key" if len(loc) > 1 else "unknown section"

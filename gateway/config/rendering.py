@@ -86,6 +86,9 @@ def render_example(*, keyid: str | None = None) -> str:
         model = KINDS[str(values["kind"])] if section == "providers" else models_in(field.annotation)[0]
         lines += ["", "", *_comment(field.description or ""), head]
         lines += _keys(model, values)
+        lines += _tables_left_out(section, model)
+    for section in [name for name in Document.model_fields if name not in _STARTER]:
+        lines += _table_left_out(section, Document.model_fields[section])
     return "\n".join(lines) + "\n"
 
 
@@ -105,14 +108,45 @@ def render_reference() -> str:
             title = f"[[{section}]]" if is_list(field.annotation) else f"[{section}]"
             if len(models) > 1:
                 title += f' with kind = "{kind_of(model)}"'
-            lines += [f"\n## `{title}`\n", f"{field.description}\n"]
-            lines += ["| Key | Takes | Default | Meaning |", "| --- | --- | --- | --- |"]
-            lines += [_row(key, inner) for key, inner in model.model_fields.items()]
+            lines += _table(title, field, model)
+            for name, inner in _tables_in(model).items():
+                lines += _table(_head(f"{section}.{name}", inner), inner, models_in(inner.annotation)[0])
     return "\n".join(lines) + "\n"
 
 
+def _table(title: str, field: FieldInfo, model: type[Settings]) -> Iterator[str]:
+    yield from (f"\n## `{title}`\n", f"{field.description}\n")
+    yield from ("| Key | Takes | Default | Meaning |", "| --- | --- | --- | --- |")
+    tables = _tables_in(model)
+    yield from (_row(key, inner) for key, inner in model.model_fields.items() if key not in tables)
+
+
+def _tables_in(model: type[Settings]) -> dict[str, FieldInfo]:
+    """Return the keys of a table that are tables themselves, of one kind each."""
+    return {key: field for key, field in model.model_fields.items() if len(models_in(field.annotation)) == 1}
+
+
+def _head(path: str, field: FieldInfo) -> str:
+    return f"[[{path}]]" if is_list(field.annotation) else f"[{path}]"
+
+
+def _tables_left_out(section: str, model: type[Settings]) -> Iterator[str]:
+    for name, field in _tables_in(model).items():
+        yield from _table_left_out(f"{section}.{name}", field)
+
+
+def _table_left_out(path: str, field: FieldInfo) -> Iterator[str]:
+    """A table that need not be there: commented out as a whole, without a blank, unlike words and defaults."""
+    model = models_in(field.annotation)[0]
+    yield from ("", "", *_comment(field.description or ""), f"#{_head(path, field)}")
+    for line in _keys(model, {}):
+        is_key = line.startswith("# ") and line[2:].partition(" = ")[0] in model.model_fields
+        yield f"#{line[2:]}" if is_key else line
+
+
 def _keys(model: type[Settings], values: Mapping[str, object]) -> Iterator[str]:
-    for key in dict.fromkeys([*values, *model.model_fields]):
+    tables = _tables_in(model)
+    for key in dict.fromkeys([*values, *(key for key in model.model_fields if key not in tables)]):
         field = model.model_fields[key]
         yield ""
         yield from _comment(field.description or "")

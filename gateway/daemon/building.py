@@ -14,6 +14,7 @@ from gateway.protocol.reading import Limits, Mode
 from gateway.reader.inline import InlineReader, Reader
 from gateway.reader.pool import ReaderPool
 from gateway.reader.quarantine import Quarantine
+from gateway.smtp.passwords import User
 from gateway.store import Store
 from gateway.store.database import sqlite_path
 
@@ -92,6 +93,15 @@ def report_rules(config: Config) -> ReportRules:
 def own_hostname(config: Config) -> str:
     """Return the name the gateway gives itself."""
     return config.smtp.hostname or socket.gethostname()
+
+
+def smtp_users(config: Config) -> tuple[User, ...]:
+    """Return who may authenticate over SMTP."""
+    return tuple(
+        User(name=user.name, password_hash=user.password_hash.get_secret_value(), account=user.account)
+        for user in config.users
+        if user.password_hash is not None
+    )
 
 
 def text_profiles(config: Config) -> dict[str, TextProfile]:

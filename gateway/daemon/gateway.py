@@ -19,7 +19,7 @@ import structlog
 from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
-from gateway.daemon.building import build_intake, own_hostname, reader_pool, report_rules, text_profiles
+from gateway.daemon.building import build_intake, own_hostname, reader_pool, report_rules, smtp_users, text_profiles
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.room import Room
 from gateway.daemon.shortage import DiskWatch
@@ -232,7 +232,13 @@ class Daemon:
         )
         self._room = self._build_room()
         self._store.on_ruin = self._room.bell.ring  # which ends the gateway, whoever it was that found the ruin
-        self._listener = Listener(config.smtp, self._intake, find_shortage=self._room.find_shortage)
+        self._listener = Listener(
+            config.smtp,
+            self._intake,
+            users=smtp_users(config),
+            clock=clock,
+            find_shortage=self._room.find_shortage,
+        )
         self._mailer = Mailer(
             store=self._store,
             settings=config.reports,
@@ -289,6 +295,7 @@ class Daemon:
         self._accounts, self._carriers, self._config = accounts, carriers, config
         self._intake.reconfigure(accounts, text_profiles(config))
         await self._dispatcher.reconfigure(accounts, carriers)
+        await self._listener.reload(smtp_users(config))
 
     def _sections_that_wait(self, config: Config) -> list[str]:
         fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor")

@@ -28,12 +28,13 @@ from gateway.lifecycle import MailId, ReportId, SmsState
 from gateway.metrics import REGISTRY
 from gateway.pauses import PausePoint, pause_at
 from gateway.policy.accounts import Accounts
+from gateway.policy.sender import ClientCertificate
 from gateway.policy.texts import TextProfile
 from gateway.reader.inline import Reader
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import CreditAlert, Duplicate, NewReport, Order, Retransmitted, Stored
 
-__all__ = ["Intake", "IntakeRules", "Reply", "Submission"]
+__all__ = ["ClientCertificate", "Intake", "IntakeRules", "Reply", "Submission"]
 
 _log = structlog.get_logger(__name__)
 

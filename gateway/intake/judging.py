@@ -238,6 +238,7 @@ def _client_of(submission: Submission) -> Client:
         peer=submission.peer,
         networks=submission.networks,
         authenticated_account=submission.authenticated_account,
+        certificate=submission.certificate,
     )
 
 

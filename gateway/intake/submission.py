@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from gateway.policy.sender import ClientCertificate
 from gateway.protocol.envoi import Mode
 
 
@@ -17,6 +18,7 @@ class Submission:
     networks: tuple[IPv4Network | IPv6Network, ...]  # the listener's trusted networks
     mode: Mode
     authenticated_account: str | None = None  # by SMTP AUTH
+    certificate: ClientCertificate | None = None  # shown in the TLS handshake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

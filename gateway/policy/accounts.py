@@ -1,6 +1,7 @@
 """An account: who may send, what, how, and where reports may go (docs/protocol.md §10.1)."""
 
 import hmac
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, unique
 from hashlib import sha256
@@ -20,6 +21,8 @@ from gateway.settings import Name, Seconds, Settings
 from gateway.text.originator import is_wellformed
 
 T = TypeVar("T")
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 @unique
@@ -143,6 +146,19 @@ def _check_mail(text: str) -> str:
     return text
 
 
+def _check_certificate(text: str) -> str:
+    fingerprint = text.replace(":", "").lower()
+    if _FINGERPRINT.fullmatch(fingerprint):
+        return fingerprint
+    name = text.lower()
+    if parse_address(name) is None and to_ascii_domain(name) != name:
+        raise ValueError(
+            f'"{text}" is neither the SHA-256 fingerprint of a certificate (64 hexadecimal digits) nor a name in one, '
+            'such as "scanner.example.org"'
+        )
+    return name
+
+
 def _check_some(values: tuple[T, ...]) -> tuple[T, ...]:
     if not values:
         raise ValueError("write at least one")
@@ -157,6 +173,7 @@ TimeZone = Annotated[str, AfterValidator(_check_timezone)]
 Subdivision = Annotated[str, AfterValidator(_check_subdivision)]
 Keyid = Annotated[SecretStr, AfterValidator(_check_keyid)]
 MailAddress = Annotated[str, AfterValidator(_check_mail)]
+CertificateId = Annotated[str, AfterValidator(_check_certificate)]
 Note = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -179,6 +196,10 @@ class Account(Settings):
     auth: Annotated[tuple[AuthMethod, ...], AfterValidator(_check_some)] = Field(
         default=(AuthMethod.NETWORK, AuthMethod.SMTP_AUTH),
         description="What suffices to prove a client; any one.",
+    )
+    client_certificates: tuple[CertificateId, ...] = Field(
+        default=(),
+        description='For "tls_client_cert": SHA-256 fingerprints of certificates of clients, or names in them.',
     )
     providers: Annotated[tuple[Name, ...], AfterValidator(_check_some)] = Field(
         description="Carriers, in order of preference."

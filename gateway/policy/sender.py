@@ -31,12 +31,25 @@ _CAUSES: Mapping[WrongCode, str] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCertificate:
+    """What a client has proven in the TLS handshake: that it holds the key of this certificate, which was verified."""
+
+    fingerprint: str  # SHA-256 of all of it, in lower-case hexadecimal
+    names: frozenset[str]  # of hosts and mail addresses, in lower case
+
+    def is_one_of(self, wanted: Sequence[str]) -> bool:
+        """True when it is named there, by fingerprint or by a name that stands in it."""
+        return any(entry == self.fingerprint or entry in self.names for entry in wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
     """What the SMTP session knows of its peer."""
 
     peer: str  # address; an IPv4-mapped IPv6 address counts as the IPv4 one
     networks: Sequence[Network]  # trusted by the listener
     authenticated_account: str | None = None  # by SMTP AUTH
+    certificate: ClientCertificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +148,8 @@ def prove_client(client: Client, account: Account) -> AuthMethod | None:
         return AuthMethod.NETWORK
     if AuthMethod.SMTP_AUTH in account.auth and client.authenticated_account == account.name:
         return AuthMethod.SMTP_AUTH
+    if AuthMethod.TLS_CLIENT_CERT in account.auth and client.certificate is not None:
+        return AuthMethod.TLS_CLIENT_CERT if client.certificate.is_one_of(account.client_certificates) else None
     return None
 
 

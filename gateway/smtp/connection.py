@@ -5,39 +5,57 @@ is not used, because every reply here carries an enhanced status code (docs/prot
 slowed down, and because that loop cancels what it does when the client hangs up: a mail whose last dot has arrived is
 stored whatever becomes of its client (docs/protocol.md §1.2). What a command means is for `session`.
 
-Diagnostics: `session_failed` with a traceback and the incident number that the client was told.
+TLS begins anew: a fresh reader on the new transport, so that nothing that came in clear is ever taken for something
+that came over TLS (RFC 3207 §4.2).
+
+Diagnostics: `session_failed` with a traceback and the incident number that the client was told; `tls_failed` (info);
+metric `mail2sms_smtp_tls_handshakes_total`.
 """
 
 import asyncio
 import contextlib
 import secrets
+import ssl
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Protocol, cast
 
+import prometheus_client
 import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from gateway.errors import GatewayError
-from gateway.intake import Reply, Submission
+from gateway.intake import ClientCertificate, Reply, Submission
+from gateway.metrics import REGISTRY
 from gateway.smtp import replies
+from gateway.smtp.entrance import Entrance
+from gateway.smtp.gatekeeper import Gatekeeper
 from gateway.smtp.peer import Address, client_address, is_within
 from gateway.smtp.settings import SmtpSettings
+from gateway.smtp.tls import find_client
 from gateway.smtp.wire import CHUNK_BYTES, ByteBudget, Flooded, HungUp, Wire
 
+HANDSHAKES = prometheus_client.Counter(
+    "mail2sms_smtp_tls_handshakes", "TLS handshakes, by what became of them.", ["outcome"], registry=REGISTRY
+)
+
 MAX_COMMAND_BYTES = 2_048
-"""RFC 5321 §4.5.3.1.4 asks for 512, and more with extensions."""
+"""RFC 5321 §4.5.3.1.4 asks for 512, and more with extensions: AUTH PLAIN with the longest password."""
 
 UNDELAYED_ERRORS = 3
 FLUSH_S = 5.0
-"""How long a client may take to fetch the last reply."""
+"""How long a client may take to fetch the last reply, and to say that it has seen the end of TLS."""
 
 LINGER_S = 1.0
 LINGER_BYTES = 1_048_576
 """What is still listened to after a cut: closing at once would reset the connection and destroy the reply."""
 
-_FOREIGN_VERBS = frozenset({"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT"})
+_FOREIGN_VERBS = frozenset({"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "PROXY"})
+"""HTTP, and the header of a proxy where none is expected."""
+
+_FOREIGN_BEGINNINGS = frozenset({"\x16", "\0"})
+"""A TLS handshake where it begins with STARTTLS, and the second version of that header."""
 
 _log = structlog.get_logger()
 
@@ -52,19 +70,23 @@ class Handler(Protocol):
 class Owner(Protocol):
     """What a connection asks of the listener it belongs to."""
 
-    name: str
     hostname: str
     settings: SmtpSettings
     recipients: frozenset[str]  # in lower case
     budget: ByteBudget
     handler: Handler
+    gatekeeper: Gatekeeper
     is_draining: bool
 
-    def admit(self, connection: "SmtpConnection", peer: Address) -> Reply | None:
+    @property
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What the next handshake is done with; None without a certificate."""
+
+    def admit(self, connection: "SmtpConnection", peer: Address, entrance: Entrance) -> Reply | None:
         """Count the connection as one of ours and return None, or say why not."""
 
-    def leave(self, connection: "SmtpConnection") -> None:
-        """Forget the connection, which is closed; one that was not admitted may leave too."""
+    def leave(self, place: object) -> None:
+        """Forget a connection, which is closed, or a place that was held for one; who was not admitted may leave too."""
 
     def start_session(self, connection: "SmtpConnection") -> None:
         """Have the connection `live` in the listener's task group, and `abort` when that is over, however it ends."""
@@ -86,17 +108,28 @@ class SmtpConnection(SMTP, ABC):
     envelope: Envelope
     transport: asyncio.Transport
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
-        """Skip aiosmtpd's constructor: it inspects class and handler for every connection (measured: 40 % of one)."""
-        asyncio.StreamReaderProtocol.__init__(
-            self,
-            asyncio.StreamReader(limit=CHUNK_BYTES, loop=loop),
-            client_connected_cb=self._cb_client_connected,
-            loop=loop,
-        )
+    def __init__(
+        self,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        entrance: Entrance,
+        *,
+        client: Address | None = None,
+        place: object = None,
+    ) -> None:
+        """Skip aiosmtpd's constructor: it inspects class and handler for every connection (measured: 40 % of one).
+
+        `client` is whom a proxy brings; None: the peer itself. `place` was held for the connection until it is made.
+        """
         self.loop = loop
+        self._read_anew()
         self.hostname = owner.hostname
         self._owner = owner
+        self._entrance = entrance
+        self._client = client
+        self._place = place
+        self._certificate: ClientCertificate | None = None
+        self._is_encrypted = False
         self._settings = owner.settings
         self._errors = 0  # since the last mail that was taken
         self._is_over = False
@@ -111,6 +144,17 @@ class SmtpConnection(SMTP, ABC):
         """No mail is begun."""
         self.envelope = self._create_envelope()
 
+    @property
+    def is_encrypted(self) -> bool:
+        """True once TLS has begun."""
+        return self._is_encrypted
+
+    def forget_all(self) -> None:
+        """The client has said nothing yet."""
+        self.session = self._create_session()
+        self.session.peer = self.transport.get_extra_info("peername")
+        self.forget_mail()
+
     # --- what the event loop calls ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -120,17 +164,17 @@ class SmtpConnection(SMTP, ABC):
         if not peername:  # gone before it was accepted
             self.transport.abort()
             return
-        self._peer = client_address(peername[0])
-        refusal = self._owner.admit(self, self._peer)
+        self._peer = self._client or client_address(peername[0])
+        self._owner.leave(self._place)
+        refusal = self._owner.admit(self, self._peer, self._entrance)
         if refusal is not None:
             self.transport.write(replies.render(refusal))
             self.transport.close()
             return
-        self.session = self._create_session()
-        self.session.peer = peername
-        self.forget_mail()
+        self._note_tls()
+        self.forget_all()
         self._wire = Wire(self._reader)
-        self._is_trusted = is_within(self._peer, self._settings.networks)
+        self._is_trusted = is_within(self._peer, self._entrance.networks)
         self._ends_at = self.loop.time() + self._settings.session_lifetime_s
         self._owner.start_session(self)
 
@@ -147,7 +191,7 @@ class SmtpConnection(SMTP, ABC):
 
     async def live(self) -> None:
         """Hold the dialogue to its end and close the connection in peace."""
-        structlog.contextvars.bind_contextvars(peer=str(self._peer), listener=self._owner.name)
+        structlog.contextvars.bind_contextvars(peer=str(self._peer), listener=self._entrance.name)
         try:
             with contextlib.suppress(HungUp):
                 await self._converse()
@@ -163,6 +207,59 @@ class SmtpConnection(SMTP, ABC):
     def abort(self) -> None:
         """Break the connection without a word; nothing is left to break after a proper end."""
         self._writer.transport.abort()
+
+    # --- TLS --------------------------------------------------------------------------------------------------------
+
+    async def begin_tls(self, invitation: Reply) -> None:
+        """All that follows goes over TLS, and nothing that came before counts any more (RFC 3207 §4.2).
+
+        `invitation` is the last that is said in clear. Raises HungUp, with the connection broken, when it
+        comes to nothing.
+        """
+        context, transport = self._owner.tls_context, self.transport
+        if context is None:
+            raise RuntimeError("TLS without a certificate")  # settings do not allow it
+        transport.pause_reading()  # what comes behind the invitation is for TLS alone
+        await self._write(replies.render(invitation))
+        self._read_anew()
+        try:
+            secured = await self.loop.start_tls(
+                transport,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=self._settings.handshake_timeout_s,
+                ssl_shutdown_timeout=FLUSH_S,
+            )
+        except (OSError, ssl.CertificateError) as error:  # ssl.SSLError and TimeoutError are OSErrors
+            tell_tls_failed(error)
+            transport.abort()
+            self.connection_lost(None)  # not every loop tells
+            raise HungUp from error
+        if secured is None:  # the client broke the connection as the handshake ended
+            raise HungUp
+        asyncio.StreamReaderProtocol.connection_made(self, secured)
+        self.transport = secured
+        self._note_tls()
+        self._wire = Wire(self._reader)
+        self.forget_all()
+
+    def _note_tls(self) -> None:
+        """Whether there is TLS, and what the client has shown, is known."""
+        connection = self.transport.get_extra_info("ssl_object")
+        if connection is not None:
+            HANDSHAKES.labels("done").inc()
+            self._is_encrypted = True
+            self._certificate = find_client(connection)
+
+    def _read_anew(self) -> None:
+        """What comes from now on is read by a reader that has seen nothing before."""
+        asyncio.StreamReaderProtocol.__init__(
+            self,
+            asyncio.StreamReader(limit=CHUNK_BYTES, loop=self.loop),
+            client_connected_cb=self._cb_client_connected,
+            loop=self.loop,
+        )
 
     # --- the dialogue -----------------------------------------------------------------------------------------------
 
@@ -187,15 +284,14 @@ class SmtpConnection(SMTP, ABC):
         await self.push(f"220 {self.hostname} ESMTP")
         while not self._is_over:
             try:
-                line = await self._next_line()
+                reply = await self._answer(await self._next_line())
             except TimeoutError:
-                await self._send(self._why_no_more())
+                await self._send(self.why_no_more())
                 return
             except Flooded:
                 self._is_over = self._is_cut = True
                 await self._send(replies.LINE_TOO_LONG)
                 return
-            reply = await self._answer(line)
             if reply is not None:
                 await self._send(reply)
 
@@ -211,10 +307,22 @@ class SmtpConnection(SMTP, ABC):
         finally:
             self._waiting = None
 
-    def _why_no_more(self) -> Reply:
+    def why_no_more(self) -> Reply:
         if self._owner.is_draining:
             return replies.STOPPING
         return replies.TOO_OLD if self.loop.time() >= self._ends_at else replies.IDLE
+
+    async def next_answer(self) -> bytes | None:
+        """Return the next line of an exchange within a command; None when it is too long.
+
+        Raises TimeoutError as for a command (`why_no_more` is the answer), and Flooded.
+        """
+        line = await self._next_line()
+        return None if len(line) > MAX_COMMAND_BYTES else line
+
+    def has_more(self) -> bool:
+        """Tell whether something has come already that was not asked for."""
+        return self._wire.has_more()
 
     async def _answer(self, line: bytes) -> Reply | None:
         if len(line) > MAX_COMMAND_BYTES:
@@ -224,12 +332,12 @@ class SmtpConnection(SMTP, ABC):
             return replies.EMPTY_LINE
         verb, _, argument = text.partition(" ")
         verb = verb.upper()
-        if verb in _FOREIGN_VERBS or verb.endswith(":"):  # HTTP, or headers of it
+        if verb in _FOREIGN_VERBS or verb.endswith(":") or verb[:1] in _FOREIGN_BEGINNINGS:  # HTTP, or headers of it
             self._is_cut = True
             return replies.NOT_SMTP
         try:
             return await self.answer_command(verb, argument.lstrip(" \t"))
-        except HungUp:
+        except (HungUp, Flooded):
             raise
         except Exception:  # noqa: BLE001 - docs/protocol.md §1.2: one mail comes back later, the session goes on
             self.forget_mail()
@@ -252,7 +360,8 @@ class SmtpConnection(SMTP, ABC):
         """Close the connection once the client has had time to fetch what was said."""
         with contextlib.suppress(OSError, HungUp):
             if self._is_cut and not self._writer.transport.is_closing():
-                self._writer.write_eof()
+                if not self.is_encrypted:  # TLS has no half of an end
+                    self._writer.write_eof()
                 async with asyncio.timeout(LINGER_S):
                     await self._wire.discard(LINGER_BYTES)
         self._writer.close()
@@ -271,3 +380,16 @@ class SmtpConnection(SMTP, ABC):
         else:
             _log.exception("session_failed", incident=number)
         return replies.incident(number)
+
+
+def tell_tls_failed(error: Exception) -> None:
+    """A handshake that came to nothing is counted and logged."""
+    HANDSHAKES.labels("failed").inc()
+    _log.info("tls_failed", reason=_why_no_tls(error))
+
+
+def _why_no_tls(error: Exception) -> str:
+    """Return what was wrong with a handshake, in OpenSSL's words if it has any; they are from a closed list."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    return "too slow" if isinstance(error, ConnectionAbortedError | TimeoutError) else "the client hung up"

@@ -4,30 +4,41 @@ Promises: no more sessions than settings and descriptors allow, refused before t
 handler is a task of the group that `serve` holds; after `drain` nothing is accepted, a mail whose DATA had begun has
 been answered or was cut at the end of grace, and `serve` returns.
 
-Diagnostics: `ListenError` when an address cannot be bound; events `connections_capped`, `connection_refused` (at most
-one line a second), `drain_cut`.
+Behind proxies (PROXY protocol), and where TLS comes first, connections are accepted by hand: there is a session only
+once it is known whose, and once the handshake is done.
+
+Diagnostics: `ListenError` when an address cannot be bound, `TlsUnusable`; events `connections_capped`,
+`connection_refused` (at most one line a second), `accept_failed`, `drain_cut`.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import resource
 import socket
+import ssl
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 
 import prometheus_client
 import structlog
 
+from gateway.clock import Clock, SystemClock
 from gateway.errors import GatewayError
 from gateway.intake import Reply
 from gateway.metrics import REGISTRY
 from gateway.smtp import replies
-from gateway.smtp.connection import Handler, SmtpConnection
-from gateway.smtp.peer import Address, client_key
+from gateway.smtp.connection import FLUSH_S, Handler, SmtpConnection, tell_tls_failed
+from gateway.smtp.entrance import Entrance, find_entrances
+from gateway.smtp.gatekeeper import Gatekeeper
+from gateway.smtp.passwords import User
+from gateway.smtp.peer import Address, client_address, client_key, is_within
+from gateway.smtp.proxy_header import BadHeader, Brought, read_header
 from gateway.smtp.session import SmtpSession
-from gateway.smtp.settings import SmtpSettings, parse_listen
+from gateway.smtp.settings import SmtpSettings, Tls, parse_listen
+from gateway.smtp.tls import TlsKeeper
 from gateway.smtp.wire import ByteBudget
 
 CONNECTIONS = prometheus_client.Counter(
@@ -42,13 +53,18 @@ _REFUSALS = {
     replies.STOPPING: "stopping",
     replies.TOO_MANY_CONNECTIONS: "too_many",
     replies.TOO_MANY_FROM_CLIENT: "too_many_from_client",
+    replies.NOT_FOR_YOU: "not_for_this_network",
+    replies.PROXIES_ONLY: "not_a_proxy",
 }
+_BAD_HEADER = "bad_proxy_header"
 
 BACKLOG = 1_024
 _DESCRIPTORS = Path("/proc/self/fd")
 _USED_IF_UNKNOWN = 64
 _RESERVED_DESCRIPTORS = 8
 _REFUSAL_LOG_INTERVAL_S = 1.0
+_ACCEPT_PAUSE_S = 1.0
+"""No descriptor is free, most likely: one will be."""
 
 _log = structlog.get_logger()
 
@@ -62,28 +78,32 @@ class ListenError(GatewayError):
 
 
 class Listener:
-    """Listens, admits, and stops. One per `[smtp]`."""
+    """Listens, admits, and stops: everything of `[smtp]`, with one set of limits over all addresses."""
 
     def __init__(
         self,
         settings: SmtpSettings,
         handler: Handler,
         *,
-        name: str = "smtp",
+        users: Iterable[User] = (),
+        clock: Clock | None = None,
         find_shortage: Callable[[], Reply | None] = lambda: None,
     ) -> None:
         """`find_shortage` is asked at every MAIL: None, or the 4xx that says why nothing can be stored now."""
-        self.name = name
         self.settings = settings
         self.handler = handler
         self.find_shortage = find_shortage
         self.hostname = settings.hostname or socket.gethostname()
         self.recipients = frozenset(recipient.lower() for recipient in settings.recipients)
         self.budget = ByteBudget(settings.bytes_in_flight)
+        self.gatekeeper = Gatekeeper(users, max_failures_per_client=settings.max_auth_failures_per_client)
         self.is_draining = False
-        self._sockets: list[socket.socket] = []
+        self._tls = None if settings.starttls is None else TlsKeeper(settings.starttls, clock or SystemClock())
+        self._beside: list[asyncio.Task[None]] = []  # what is not a session
+        self._unknown = 0  # connections whose proxy has not said whose they are
+        self._sockets: list[tuple[socket.socket, Entrance]] = []
         self._servers: list[asyncio.Server] = []
-        self._connections: dict[SmtpConnection, Address] = {}
+        self._connections: dict[object, Address] = {}  # sessions, and what is to become one
         self._per_client: Counter[object] = Counter()
         self._tasks: set[asyncio.Task[None] | asyncio.Task[Reply]] = set()
         self._group = asyncio.TaskGroup()
@@ -99,44 +119,70 @@ class Listener:
         """How many clients are connected."""
         return len(self._connections)
 
+    @property
+    def tls_context(self) -> ssl.SSLContext | None:
+        return None if self._tls is None else self._tls.context
+
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def bind(self) -> tuple[tuple[str, int], ...]:
         """Listen on all addresses and return them, with the ports that were found for port 0.
 
-        Clients can connect from now on; they are answered once `serve` runs. Raises ListenError.
+        Clients can connect from now on; they are answered once `serve` runs. Raises ListenError, TlsUnusable.
         """
         _quieten_aiosmtpd()
-        for listen in self.settings.listen:
-            try:
-                self._sockets += await _listen(*parse_listen(listen))
-            except OSError as error:
-                self._stop_listening()
-                raise ListenError(listen, error) from error
+        if self._tls is not None:
+            await self._tls.load()
+        for entrance in find_entrances(self.settings):
+            for listen in entrance.listen:
+                try:
+                    self._sockets += [(sock, entrance) for sock in await _listen(*parse_listen(listen))]
+                except OSError as error:
+                    self._stop_listening()
+                    raise ListenError(listen, error) from error
         self._max_connections = _within_descriptors(self.settings.max_connections)
         if self._max_connections < self.settings.max_connections:
             _log.warning("connections_capped", configured=self.settings.max_connections, possible=self._max_connections)
-        return tuple(sock.getsockname()[:2] for sock in self._sockets)
+        return tuple(sock.getsockname()[:2] for sock, _ in self._sockets)
 
     async def serve(self) -> None:
         """Take mail until `drain` has finished. Cancelled, it breaks everything off."""
         async with self._group:
             try:
-                loop = asyncio.get_running_loop()
-                for sock in self._sockets:
-                    server = await loop.create_server(lambda: SmtpSession(self, loop), sock=sock, backlog=BACKLOG)
-                    self._servers.append(server)
+                for sock, entrance in tuple(self._sockets):
+                    await self._open(sock, entrance)
+                if self._tls is not None:
+                    self._beside.append(self._group.create_task(self._tls.keep(), name="smtp certificate"))
                 await self._stopped.wait()
             finally:  # before the group ends, or it could be asked for one more session
                 self.is_draining = True
                 self._stop_listening()
+
+    async def _open(self, sock: socket.socket, entrance: Entrance) -> None:
+        """Who connects to the socket is served from now on."""
+        loop = asyncio.get_running_loop()
+        if entrance.proxies or entrance.tls is Tls.IMPLICIT:
+            task = self._group.create_task(self._accept(sock, entrance), name=f"smtp {entrance.name}")
+            task.add_done_callback(lambda _: sock.close())  # not before: the loop still looks at it
+            self._sockets.remove((sock, entrance))
+            self._beside.append(task)
+            return
+        server = await loop.create_server(lambda: SmtpSession(self, loop, entrance), sock=sock, backlog=BACKLOG)
+        self._servers.append(server)
+
+    async def reload(self, users: Iterable[User]) -> None:
+        """These are the users from now on, and the certificate is the one on disk, if that can be used."""
+        self.gatekeeper.reconfigure(users)
+        if self._tls is not None:
+            await self._tls.renew()
 
     async def drain(self, grace_s: float) -> None:
         """Accept nothing more, let what is begun be finished for `grace_s` seconds, then break off what is left."""
         self.is_draining = True
         self._stop_listening()
         for connection in tuple(self._connections):
-            connection.hurry()
+            if isinstance(connection, SmtpConnection):
+                connection.hurry()
         try:
             async with asyncio.timeout(grace_s):
                 await self._all_quiet.wait()
@@ -150,18 +196,101 @@ class Listener:
     def _stop_listening(self) -> None:
         for server in self._servers:
             server.close()
-        for sock in self._sockets:
+        for task in self._beside:
+            task.cancel()
+        for sock, _ in self._sockets:
             sock.close()
         self._servers.clear()
+        self._beside.clear()
         self._sockets.clear()
+
+    # --- accepted by hand -------------------------------------------------------------------------------------------
+
+    async def _accept(self, sock: socket.socket, entrance: Entrance) -> None:
+        """Take connections for ever, each in a task of its own."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, address = await loop.sock_accept(sock)
+            except OSError as error:
+                _log.warning("accept_failed", listener=entrance.name, reason=os.strerror(error.errno or 0))
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            connection.settimeout(0)
+            self._keep(self._group.create_task(self._prepare(connection, client_address(address[0]), entrance)))
+
+    async def _prepare(self, connection: socket.socket, peer: Address, entrance: Entrance) -> None:
+        """Begin a session once it is known whose it is, and over TLS if that comes first."""
+        with contextlib.ExitStack() as until_begun:
+            until_begun.callback(connection.close)
+            client = None
+            if entrance.proxies:
+                brought = await self._ask_proxy(connection, peer, entrance)
+                if brought is None:
+                    return
+                client = brought.client
+            if entrance.tls is Tls.IMPLICIT:
+                if self.admit(connection, client or peer, entrance) is not None:
+                    return  # who waits for a handshake would not understand the reason
+                until_begun.callback(self.leave, connection)
+            if await self._begin(connection, client, entrance):
+                until_begun.pop_all()
+
+    async def _ask_proxy(self, connection: socket.socket, proxy: Address, entrance: Entrance) -> Brought | None:
+        """Return whom the proxy brings; None: nobody that is served."""
+        refusal = self._why_no_proxy(proxy, entrance)
+        if refusal is not None:
+            self._count_refusal(proxy, _REFUSALS[refusal])
+            with contextlib.suppress(OSError):
+                connection.send(replies.render(refusal))  # fits into the empty buffer of the socket
+            return None
+        self._unknown += 1
+        try:
+            async with asyncio.timeout(self.settings.proxy_timeout_s):
+                return await read_header(connection)
+        except (BadHeader, OSError):  # TimeoutError is one
+            self._count_refusal(proxy, _BAD_HEADER)
+            return None
+        finally:
+            self._unknown -= 1
+
+    async def _begin(self, connection: socket.socket, client: Address | None, entrance: Entrance) -> bool:
+        """Return True once there is a session, which owns the connection from then on."""
+        loop = asyncio.get_running_loop()
+        is_tls = entrance.tls is Tls.IMPLICIT
+
+        def make_session() -> SmtpSession:
+            return SmtpSession(self, loop, entrance, client=client, place=connection)
+
+        try:
+            await loop.connect_accepted_socket(
+                make_session,
+                connection,
+                ssl=self.tls_context if is_tls else None,
+                ssl_handshake_timeout=self.settings.handshake_timeout_s if is_tls else None,
+                ssl_shutdown_timeout=FLUSH_S if is_tls else None,
+            )
+        except (OSError, ssl.CertificateError) as error:  # ssl.SSLError is an OSError
+            if is_tls:
+                tell_tls_failed(error)
+            return False
+        return True
+
+    def _why_no_proxy(self, proxy: Address, entrance: Entrance) -> Reply | None:
+        if self.is_draining:
+            return replies.STOPPING
+        if not is_within(proxy, entrance.proxies):
+            return replies.PROXIES_ONLY
+        if len(self._connections) + self._unknown >= self._max_connections:
+            return replies.TOO_MANY_CONNECTIONS
+        return None
 
     # --- what sessions ask ------------------------------------------------------------------------------------------
 
-    def admit(self, connection: SmtpConnection, peer: Address) -> Reply | None:
-        refusal = self._why_not(peer)
+    def admit(self, connection: object, peer: Address, entrance: Entrance) -> Reply | None:
+        refusal = self._why_not(peer, entrance)
         if refusal is not None:
-            CONNECTIONS.labels(_REFUSALS[refusal]).inc()
-            self._log_refusal(peer, _REFUSALS[refusal])
+            self._count_refusal(peer, _REFUSALS[refusal])
             return refusal
         CONNECTIONS.labels("accepted").inc()
         SESSIONS.inc()
@@ -169,8 +298,8 @@ class Listener:
         self._per_client[client_key(peer)] += 1
         return None
 
-    def leave(self, connection: SmtpConnection) -> None:
-        peer = self._connections.pop(connection, None)
+    def leave(self, place: object) -> None:
+        peer = self._connections.pop(place, None)
         if peer is None:
             return
         SESSIONS.dec()
@@ -192,10 +321,12 @@ class Listener:
     def count_answer(self, reply: Reply) -> None:
         ANSWERS.labels(str(reply.code)[0]).inc()
 
-    def _why_not(self, peer: Address) -> Reply | None:
+    def _why_not(self, peer: Address, entrance: Entrance) -> Reply | None:
         if self.is_draining:
             return replies.STOPPING
-        if len(self._connections) >= self._max_connections:
+        if not entrance.lets_in(peer):
+            return replies.NOT_FOR_YOU
+        if len(self._connections) + self._unknown >= self._max_connections:
             return replies.TOO_MANY_CONNECTIONS
         if self._per_client[client_key(peer)] >= self.settings.max_connections_per_client:
             return replies.TOO_MANY_FROM_CLIENT
@@ -211,8 +342,9 @@ class Listener:
         if not self._tasks:
             self._all_quiet.set()
 
-    def _log_refusal(self, peer: Address, reason: str) -> None:
-        """Log one refusal a second: a flood of connections must not become a flood of lines."""
+    def _count_refusal(self, peer: Address, reason: str) -> None:
+        """Count a refusal, and log one a second: a flood of connections must not become a flood of lines."""
+        CONNECTIONS.labels(reason).inc()
         now = asyncio.get_running_loop().time()
         if now - self._refusal_logged_at < _REFUSAL_LOG_INTERVAL_S:
             self._refusals_unlogged += 1

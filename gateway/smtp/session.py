@@ -3,7 +3,7 @@
 Promises: `250` after DATA is the handler's own word; the handler is never cancelled by its client, by a timer of the
 dialogue or by its own deadline; nothing of a mail that did not come in completely reaches it.
 
-AUTH and STARTTLS are not offered; `Submission.authenticated_account` stays None.
+AUTH and STARTTLS are in `securing`.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from gateway.intake import Reply, Submission
 from gateway.protocol.envoi import Mode
 from gateway.smtp import replies
 from gateway.smtp.address import Path, parse_path
-from gateway.smtp.connection import SmtpConnection
 from gateway.smtp.content import clean_content
 from gateway.smtp.peer import is_within
+from gateway.smtp.securing import SecuringSession
 from gateway.smtp.wire import NoMail, Share
 
-_NOT_IMPLEMENTED = frozenset({"VRFY", "EXPN", "HELP", "TURN", "ETRN", "BDAT", "AUTH", "STARTTLS"})
+_NOT_IMPLEMENTED = frozenset({"VRFY", "EXPN", "HELP", "TURN", "ETRN", "BDAT"})
 
 _log = structlog.get_logger()
 
 
-class SmtpSession(SmtpConnection):
+class SmtpSession(SecuringSession):
     """One client's mails."""
 
     async def answer_command(self, verb: str, argument: str) -> Reply | None:
@@ -41,9 +41,12 @@ class SmtpSession(SmtpConnection):
 
     async def on_ehlo(self, argument: str) -> Reply | None:
         size = f"SIZE {self._settings.max_mail_bytes}"
-        return await self._greet(argument, self.hostname, "PIPELINING", size, "8BITMIME", "ENHANCEDSTATUSCODES")
+        told = ("PIPELINING", size, "8BITMIME", *self.extensions(), "ENHANCEDSTATUSCODES")
+        return await self._greet(argument, self.hostname, *told)
 
     async def _greet(self, name: str, *lines: str) -> Reply | None:
+        if not name and self._entrance.is_legacy:
+            name = str(self._peer)
         if not name or len(name) > 255 or not (name.isascii() and name.isprintable()):
             return replies.HELLO_SYNTAX
         self.session.host_name = name
@@ -54,6 +57,10 @@ class SmtpSession(SmtpConnection):
     async def on_mail(self, argument: str) -> Reply:
         if self.session.host_name is None:
             return replies.HELLO_FIRST
+        if self._entrance.requires_tls and not self.is_encrypted:
+            return replies.TLS_FIRST
+        if self._entrance.proxies and self._client is None:  # the proxy itself, which is no client
+            return replies.NO_ADDRESS
         if self.envelope.mail_from is not None:
             return replies.NESTED_MAIL
         path = self._path(argument, "FROM:")
@@ -94,7 +101,7 @@ class SmtpSession(SmtpConnection):
         return replies.RECIPIENT_OK
 
     def _path(self, argument: str, keyword: str) -> Path | None:
-        return parse_path(argument, keyword, lenient=self._settings.mode is Mode.LENIENT)
+        return parse_path(argument, keyword, lenient=self._entrance.mode is Mode.LENIENT)
 
     async def on_data(self, argument: str) -> Reply:
         envelope = self.envelope
@@ -112,7 +119,7 @@ class SmtpSession(SmtpConnection):
             if isinstance(received, Reply):
                 reply = received
             else:
-                handling = self._owner.start_handling(self._handle(received, envelope.mail_from))
+                handling = self._owner.start_handling(self._handle(self._submit(received, envelope.mail_from)))
                 held = share.hand_over()  # what a mail takes is taken until its handler is done, session or not
                 handling.add_done_callback(lambda _: held.give_back())
                 reply = await self._outcome(handling)
@@ -158,19 +165,24 @@ class SmtpSession(SmtpConnection):
                 return clean_content(
                     raw,
                     max_line_bytes=settings.max_line_bytes,
-                    normalise_bare_lf=is_within(self._peer, settings.bare_lf_networks),
+                    normalise_bare_lf=is_within(self._peer, self._entrance.bare_lf_networks),
                 )
 
-    async def _handle(self, content: bytes, envelope_from: str) -> Reply:
-        """Have the mail stored. Runs beside the session, which may end before it."""
-        submission = Submission(
+    def _submit(self, content: bytes, envelope_from: str) -> Submission:
+        """Return the mail with what is known of its client now: later it may have begun another."""
+        return Submission(
             content=content,
             envelope_from=envelope_from,
             peer=str(self._peer),
-            listener=self._owner.name,
-            networks=self._settings.networks,
-            mode=self._settings.mode,
+            listener=self._entrance.name,
+            networks=self._entrance.networks,
+            mode=self._entrance.mode,
+            authenticated_account=self.authenticated_account,
+            certificate=self._certificate,
         )
+
+    async def _handle(self, submission: Submission) -> Reply:
+        """Have the mail stored. Runs beside the session, which may end before it."""
         try:
             return await self._owner.handler.submit(submission)
         except Exception:  # noqa: BLE001 - docs/protocol.md §1.2: an unexpected error is "come back"
@@ -234,5 +246,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "RSET": SmtpSession.on_rset,
         "NOOP": SmtpSession.on_noop,
         "QUIT": SmtpSession.on_quit,
+        "STARTTLS": SmtpSession.on_starttls,
+        "AUTH": SmtpSession.on_auth,
     }
 )

@@ -91,6 +91,10 @@ class Wire:
                 dropped += surplus
                 del kept[:surplus]
 
+    def has_more(self) -> bool:
+        """Tell whether something came with what was asked for."""
+        return bool(self._ahead)
+
     async def discard(self, limit: int) -> None:
         """What the client still sends is thrown away, until it hangs up or `limit` octets have come."""
         left = limit - len(self._ahead)

@@ -10,6 +10,8 @@ from gateway.config import Config, ConfigError, load
 KEYID = "0123456789abcdef0123456789abcdef"
 OTHER_KEYID = "fedcba9876543210fedcba9876543210"
 
+HASH = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzb21l$" + "A" * 43
+
 GOOD = f"""\
 [smtp]
 hostname = "gw.example.org"

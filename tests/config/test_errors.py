@@ -14,7 +14,7 @@ from tests.config.conftest import GOOD, KEYID, OTHER_KEYID, Find, Load
     ("replaced", "by", "problem"),
     [
         ('recipients = ["sendsms', 'recipiens = ["sendsms', 'smtp.recipiens: unknown key; did you mean "recipients"?'),
-        ("[smtp]", "[smtp]\nlisten = []", "smtp.listen: needs at least 1"),
+        ("[smtp]", "[smtp]\nlisten = []", "smtp: listen is empty: write an address"),
         ('domains = ["masociete.com"]', "", "accounts[0].domains: is required"),
         ('hostname = "gw.example.org"', "hostname = 5", "smtp.hostname: must be text, in quotes"),
         ('hostname = "gw.example.org"', 'hostname = "a b"', "smtp.hostname: is not a well-formed hostname"),
@@ -46,8 +46,18 @@ from tests.config.conftest import GOOD, KEYID, OTHER_KEYID, Find, Load
             'providers = ["carier"]',
             'accounts[0].providers[0]: there is no provider "carier"; did you mean "carrier"?',
         ),
-        ("[smtp]", "[smtp]\nlisteners = [{}]", "smtp.listeners: is not in this version: all addresses"),
-        ("[smtp]", "[smtp.starttls]\nrequired = true\n[smtp]", "smtp.starttls: is not in this version: mail comes in"),
+        ("[smtp]", "[smtp]\nlisteners = [{}]", "smtp.listeners[0].name: is required"),
+        ("[smtp]", "[smtp.starttls]\nrequired = true\n[smtp]", "smtp.starttls.certificate: is required"),
+        (
+            "[[accounts]]",
+            '[[smtp.listeners]]\nname = "tls"\nlisten = ["127.0.0.1:0"]\ntls = "implicit"\n[[accounts]]',
+            'smtp: listener "tls" uses TLS: [smtp.starttls] with a certificate is missing',
+        ),
+        (
+            "[[accounts]]",
+            '[[users]]\nname = "a"\npassword_hash = "secret"\naccount = "masociete"\n[[accounts]]',
+            "users[0].password_hash: is not a hash that can be used: `mail2sms password` makes one",
+        ),
         (
             'name = "masociete"\n',
             'name = "masociete"\nmail = "SendSMS@gw.example.org"\n',

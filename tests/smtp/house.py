@@ -1,13 +1,18 @@
 """The real listener with a handler that remembers, and a raw client that speaks bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from gateway.intake import Reply, Submission
 from gateway.smtp.listener import Listener
+from gateway.smtp.passwords import User
 from gateway.smtp.settings import SmtpSettings
 
 DEADLINE_S = 10.0
@@ -110,6 +115,11 @@ class Client:
             reply = await self.reply()
             assert reply.startswith(code), reply
 
+    async def begin_tls(self, context: ssl.SSLContext) -> None:
+        """Go on over TLS, the server having been asked."""
+        async with asyncio.timeout(DEADLINE_S):
+            await self.writer.start_tls(context, server_hostname="gw.example.org")
+
     async def hang_up(self) -> None:
         self.writer.close()
         await self.writer.wait_closed()
@@ -118,18 +128,57 @@ class Client:
 class House:
     """A listener that is being served."""
 
-    def __init__(self, listener: Listener, address: tuple[str, int]) -> None:
+    def __init__(self, listener: Listener, *addresses: tuple[str, int]) -> None:
         self.listener = listener
-        self.address = address
+        self.address = addresses[0]
+        self.addresses = addresses
 
     async def connect(self) -> Client:
         return Client(*await asyncio.open_connection(*self.address))
 
-    async def greeted(self) -> Client:
-        client = await self.connect()
+    async def greeted(self, number: int = 0) -> Client:
+        """Return a client of one of the listeners that has read the banner."""
+        client = Client(*await asyncio.open_connection(*self.addresses[number]))
         banner = await client.reply()
         assert banner.startswith("220 "), banner
         return client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pem:
+    """A certificate and its key, in files."""
+
+    certificate: Path
+    key: Path
+
+    def as_settings(self, **changes: object) -> dict[str, object]:
+        return {"certificate": self.certificate, "key": self.key, **changes}
+
+
+def make_certificate(
+    folder: Path, name: str = "gw.example.org", *, days: int = 90, issuer: Pem | None = None, is_ca: bool = False
+) -> Pem:
+    """Make a certificate for a host of that name, signed by the issuer or else by itself."""
+    pem = Pem(certificate=folder / f"{name}.pem", key=folder / f"{name}.key")
+    signed = [] if issuer is None else ["-CA", str(issuer.certificate), "-CAkey", str(issuer.key)]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        + ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-days", str(days)]
+        + ["-addext", f"basicConstraints=critical,CA:{'TRUE' if is_ca else 'FALSE'}"]
+        + ["-keyout", str(pem.key), "-out", str(pem.certificate), *signed],
+        check=True,
+        capture_output=True,
+    )
+    return pem
+
+
+def client_context(trusted: Pem, shown: Pem | None = None) -> ssl.SSLContext:
+    """Return what a client that trusts this certificate alone begins TLS with; `shown` is its own."""
+    context = ssl.create_default_context(cafile=trusted.certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if shown is not None:
+        context.load_cert_chain(shown.certificate, shown.key)
+    return context
 
 
 def no_shortage() -> Reply | None:
@@ -141,14 +190,15 @@ async def open_house(
     handler: RememberingHandler,
     settings: SmtpSettings | None = None,
     find_shortage: Callable[[], Reply | None] = no_shortage,
+    users: Iterable[User] = (),
 ) -> AsyncIterator[House]:
     """Serve until the end of the block, then drain without grace."""
-    listener = Listener(settings or smtp_settings(), handler, find_shortage=find_shortage)
-    (address,) = await listener.bind()
+    listener = Listener(settings or smtp_settings(), handler, users=users, find_shortage=find_shortage)
+    address, *others = await listener.bind()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(listener.serve())
         try:
-            yield House(listener, address)
+            yield House(listener, address, *others)
         finally:
             await listener.drain(0)
 
