@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 
 from gateway.cli.exits import CONFIGURATION, JsonOption, SetOption, read_overrides
+from gateway.clock import SystemClock
 from gateway.config import Config, ConfigError, Document, load
 from gateway.config.problems import Problem
 from gateway.config.rendering import render_in_force, render_reference
+from gateway.smtp.tls import TlsUnusable, load_certificate
 
 
 def check_config(
@@ -38,6 +40,7 @@ def check_config(
         raise typer.BadParameter("a FILE is needed", param_hint="FILE")
     try:
         config = load(file, read_overrides(settings))
+        _check_certificate(config)
     except ConfigError as error:
         _report_errors(error, as_json=as_json)
         raise typer.Exit(CONFIGURATION) from None
@@ -47,6 +50,16 @@ def check_config(
     for warning in config.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     print(render_in_force(config) if show else f"{file} is good: {_summary(config)}.")
+
+
+def _check_certificate(config: Config) -> None:
+    """Raises ConfigError when `serve` could not start with it. A reload only keeps the old one: it is not in `load`."""
+    if config.smtp.starttls is None:
+        return
+    try:
+        load_certificate(config.smtp.starttls, SystemClock().now())
+    except TlsUnusable as error:
+        raise ConfigError([Problem(path="smtp.starttls", message=str(error))]) from error
 
 
 def _report_errors(error: ConfigError, *, as_json: bool) -> None:

@@ -86,7 +86,7 @@ class Owner(Protocol):
         """Count the connection as one of ours and return None, or say why not."""
 
     def leave(self, place: object) -> None:
-        """Forget a connection, which is closed, or a place that was held for one; who was not admitted may leave too."""
+        """Forget a closed connection, or a place held for one; who was not admitted may leave too."""
 
     def start_session(self, connection: "SmtpConnection") -> None:
         """Have the connection `live` in the listener's task group, and `abort` when that is over, however it ends."""

@@ -8,13 +8,15 @@ Diagnostics: events `client_authenticated` (info), `authentication_failed`, `pas
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Iterable
+from contextlib import asynccontextmanager
 
 import prometheus_client
 import structlog
 
 from gateway.metrics import REGISTRY
-from gateway.smtp.passwords import Busy, Passwords, User
+from gateway.smtp.passwords import PATIENCE_S, Busy, Passwords, User
 from gateway.smtp.peer import Address, client_key
 from gateway.smtp.tally import Tally
 
@@ -23,6 +25,8 @@ AUTHENTICATIONS = prometheus_client.Counter(
 )
 
 FORGIVEN_EVERY_S = 60.0
+MAX_AT_ONCE = 20
+"""Passwords of one address that wait for one another; a check takes some tenths of a second."""
 
 _log = structlog.get_logger()
 
@@ -37,6 +41,8 @@ class Gatekeeper:
     def __init__(self, users: Iterable[User], *, max_failures_per_client: int) -> None:
         self._passwords = Passwords(users)
         self._max_failures = max_failures_per_client
+        self._trying: Counter[Hashable] = Counter()
+        self._turns: dict[Hashable, asyncio.Lock] = {}
         self._failures = Tally(forgiven_every_s=FORGIVEN_EVERY_S, now=_loop_time)
 
     @property
@@ -51,23 +57,46 @@ class Gatekeeper:
     async def authenticate(self, peer: Address, name: str, password: str) -> str | None:
         """Return the account of the user whose name and password these are. Raises LockedOut, Busy."""
         key = client_key(peer)
-        if self._failures.count(key) >= self._max_failures:
-            AUTHENTICATIONS.labels("locked_out").inc()
-            raise LockedOut
-        self._failures.add(key)  # before it is known: a flood at the same moment counts too
         try:
-            user = await self._passwords.check(name, password)
+            async with self._turn_of(key):
+                return await self._check(key, name, password)
         except Busy:
-            self._failures.take_back(key)
             AUTHENTICATIONS.labels("busy").inc()
             raise
+
+    @asynccontextmanager
+    async def _turn_of(self, key: Hashable) -> AsyncIterator[None]:
+        """One at a time of each address: a flood of guesses is counted one by one. Raises Busy."""
+        if self._trying[key] >= MAX_AT_ONCE:
+            raise Busy("too many passwords from one address wait to be checked")
+        self._trying[key] += 1
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await turn.acquire()
+            try:
+                yield
+            finally:
+                turn.release()
+        except TimeoutError as error:
+            raise Busy("a password waited too long for others of its address") from error
+        finally:
+            self._trying[key] -= 1
+            if not self._trying[key]:
+                del self._trying[key], self._turns[key]
+
+    async def _check(self, key: Hashable, name: str, password: str) -> str | None:
+        if self._failures.count(key) > self._max_failures - 1:  # they begin to be forgiven at once
+            AUTHENTICATIONS.labels("locked_out").inc()
+            raise LockedOut
+        user = await self._passwords.check(name, password)
         if user is None or user.account is None:
+            self._failures.add(key)
             AUTHENTICATIONS.labels("failed").inc()
             known = name if self._passwords.knows(name) else None  # else it may be a password, typed too early
             reason = "the user has no account" if user else "wrong password" if known else "unknown name"
             _log.warning("authentication_failed", user=known, reason=reason)
             return None
-        self._failures.take_back(key)
         AUTHENTICATIONS.labels("succeeded").inc()
         _log.info("client_authenticated", user=user.name, account=user.account)
         return user.account

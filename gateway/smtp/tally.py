@@ -27,11 +27,3 @@ class Tally:
         self._counts[key] = (count, self._now())
         if len(self._counts) > self._max_keys:
             del self._counts[next(iter(self._counts))]
-
-    def take_back(self, key: Hashable) -> None:
-        """It happened once less than was said."""
-        count = self.count(key) - 1
-        if count > 0:
-            self._counts[key] = (count, self._now())
-        else:
-            self._counts.pop(key, None)

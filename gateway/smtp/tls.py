@@ -1,8 +1,8 @@
 """The certificate of the front door: read at the start, read again when it changes, never lost to a bad renewal.
 
-Promises: TLS 1.2 at least, with forward secrecy and OpenSSL's security level 2; a certificate that cannot be read, has run out or does not fit its key never takes the place of one that works. Files are
-looked at every `LOOK_S`, and a change is heeded once it has lasted for one look: a renewal writes one file after the
-other.
+Promises: TLS 1.2 at least, with forward secrecy and OpenSSL's security level 2; a certificate that cannot be read, has
+run out or does not fit its key never takes the place of one that works. Files are looked at every `LOOK_S`, and a
+change is heeded once it has lasted for one look: a renewal writes one file after the other.
 
 Diagnostics: `TlsUnusable` at the start; events `certificate_loaded` (info), `certificate_unusable` (error),
 `certificate_expires` (warning); metric `mail2sms_smtp_certificate_expiry_seconds`.

@@ -161,11 +161,14 @@ def make_certificate(
     """Make a certificate for a host of that name, signed by the issuer or else by itself."""
     pem = Pem(certificate=folder / f"{name}.pem", key=folder / f"{name}.key")
     signed = [] if issuer is None else ["-CA", str(issuer.certificate), "-CAkey", str(issuer.key)]
+    new_key = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        + ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-days", str(days)]
-        + ["-addext", f"basicConstraints=critical,CA:{'TRUE' if is_ca else 'FALSE'}"]
-        + ["-keyout", str(pem.key), "-out", str(pem.certificate), *signed],
+        [
+            *("openssl", *new_key, "-subj", f"/CN={name}", "-days", str(days), *signed),
+            *("-addext", f"subjectAltName=DNS:{name}"),
+            *("-addext", f"basicConstraints=critical,CA:{'TRUE' if is_ca else 'FALSE'}"),
+            *("-keyout", str(pem.key), "-out", str(pem.certificate)),
+        ],
         check=True,
         capture_output=True,
     )
