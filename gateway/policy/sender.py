@@ -148,8 +148,9 @@ def prove_client(client: Client, account: Account) -> AuthMethod | None:
         return AuthMethod.NETWORK
     if AuthMethod.SMTP_AUTH in account.auth and client.authenticated_account == account.name:
         return AuthMethod.SMTP_AUTH
-    if AuthMethod.TLS_CLIENT_CERT in account.auth and client.certificate is not None:
-        return AuthMethod.TLS_CLIENT_CERT if client.certificate.is_one_of(account.client_certificates) else None
+    shown = client.certificate
+    if AuthMethod.TLS_CLIENT_CERT in account.auth and shown and shown.is_one_of(account.client_certificates):
+        return AuthMethod.TLS_CLIENT_CERT
     return None
 
 

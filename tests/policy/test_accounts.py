@@ -30,6 +30,12 @@ from tests.support.accounts import KEYID, make_account
         ({"networks": ("10.0.0.1/8",)}, "networks.0", '"10.0.0.1/8" is an address in a network: write "10.0.0.0/8"'),
         ({"networks": ("10.0.0.0/33",)}, "networks.0", '"10.0.0.0/33" is not a network: write one like'),
         ({"auth": ()}, "auth", "write at least one"),
+        (
+            {"client_certificates": ("ab:cd",)},
+            "client_certificates.0",
+            '"ab:cd" is neither the SHA-256 fingerprint',
+        ),
+        ({"client_certificates": ("",)}, "client_certificates.0", '"" is neither the SHA-256 fingerprint'),
         ({"providers": ()}, "providers", "write at least one"),
         ({"keyid": ""}, "keyid", "a key is 1 to 128 printable ASCII characters without blanks"),
         ({"keyid": "two words"}, "keyid", "without blanks"),
@@ -68,6 +74,12 @@ def test_networks_are_read_with_or_without_their_length() -> None:
     account = make_account(networks=("10.0.0.0/8", "192.0.2.1", "2001:db8::/32", ip_network("127.0.0.0/8")))
 
     assert list(map(str, account.networks)) == ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "127.0.0.0/8"]
+
+
+def test_certificates_are_named_by_fingerprint_or_by_what_stands_in_them() -> None:
+    account = make_account(client_certificates=("AB:" * 31 + "AB", "cd" * 32, "Scanner.Example.org", "It@example.org"))
+
+    assert account.client_certificates == ("ab" * 32, "cd" * 32, "scanner.example.org", "it@example.org")
 
 
 def test_countries_become_upper_case() -> None:

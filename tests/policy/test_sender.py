@@ -1,5 +1,6 @@
 """docs/protocol.md §1.3: who may send. The tables are complete: every way in, every way to be wrong."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 from itertools import product
 
@@ -9,6 +10,7 @@ from gateway.policy.accounts import Accounts, AuthMethod
 from gateway.policy.sender import (
     Allowed,
     Client,
+    ClientCertificate,
     Greeted,
     Network,
     NotAnOrder,
@@ -85,6 +87,32 @@ def test_client_is_proven_for_each_account_by_itself(peer: str, login: str | Non
 
     assert {name: proof.value for name, proof in proofs.items() if proof} == proven
     assert is_proven(client(peer, login=login), ACCOUNTS) is bool(proven)
+
+
+SCANNER = ClientCertificate(fingerprint="ab" * 32, names=frozenset({"scanner.shown.fr", "mail@shown.fr"}))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "auth", "is_enough"),
+    [
+        (("AB:" * 31 + "AB",), ("tls_client_cert",), True),
+        (("ab" * 32,), ("tls_client_cert",), True),
+        (("Scanner.shown.fr",), ("tls_client_cert",), True),
+        (("mail@shown.fr",), ("network", "tls_client_cert"), True),
+        (("cd" * 32, "shown.fr", "r.shown.fr"), ("tls_client_cert",), False),
+        ((), ("tls_client_cert",), False),
+        (("ab" * 32,), ("network", "smtp_auth"), False),
+    ],
+)
+def test_certificate_proves_the_accounts_that_name_it(
+    wanted: tuple[str, ...], auth: tuple[str, ...], *, is_enough: bool
+) -> None:
+    account = make_account(auth=auth, client_certificates=wanted)
+    stranger = Client(peer="192.0.2.1", networks=LISTENER)
+    shown = replace(stranger, certificate=SCANNER)
+
+    assert prove_client(stranger, account) is None
+    assert prove_client(shown, account) is (AuthMethod.TLS_CLIENT_CERT if is_enough else None)
 
 
 def greet(who: Client, what: Headers, envelope_from: str = "relay@elsewhere.example") -> object:

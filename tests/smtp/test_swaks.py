@@ -58,7 +58,9 @@ async def test_swaks_shows_a_certificate_where_tls_comes_first(pem: Pem, tmp_pat
         )
 
     assert status == 0, said
-    assert [mail.certificate and mail.certificate.names for mail in handler.stored] == [frozenset({"scanner.masociete.com"})]
+    assert [mail.certificate and mail.certificate.names for mail in handler.stored] == [
+        frozenset({"scanner.masociete.com"})
+    ]
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
