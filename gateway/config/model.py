@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from gateway.dispatcher import DispatcherSettings
+from gateway.identity.settings import SenderSettings
 from gateway.janitor import JanitorSettings
 from gateway.log import LogFormat, LogLevel
 from gateway.mailer import ReportSettings
@@ -70,6 +71,9 @@ class Document(Settings):
     reading: ReadingSettings = Field(
         default=ReadingSettings(),
         description="How much of a mail is read, and by which processes. The largest mail is a setting of [smtp].",
+    )
+    senders: SenderSettings = Field(
+        default=SenderSettings(), description="Who is believed, where an account lets others vouch for its senders."
     )
     store: StoreSettings = Field(default=StoreSettings(), description="Where everything is kept.")
     reports: ReportSettings = Field(description="Where Ack and Not go out.")

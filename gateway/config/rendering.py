@@ -61,6 +61,7 @@ _STARTER: Mapping[str, Mapping[str, object]] = MappingProxyType(
             "networks": ["127.0.0.0/8", "::1/128"],
         },
         "reading": {},
+        "senders": {},
         "store": {"url": "sqlite:///gateway.db"},
         "reports": {"smarthost": "127.0.0.1:25", "sender": "sendsms@gw.example.org"},
         "http": {"listen": "127.0.0.1:8025"},

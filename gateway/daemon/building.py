@@ -3,12 +3,13 @@
 import socket
 from collections.abc import Callable
 
-from gateway.clock import Clock
+from gateway.clock import Clock, SystemClock
 from gateway.config import Config
+from gateway.identity.vouching import Vouching
 from gateway.intake import Intake, IntakeRules
 from gateway.intake.judging import Judge
 from gateway.outcomes import ReportRules
-from gateway.policy.accounts import Accounts
+from gateway.policy.accounts import Accounts, AuthMethod
 from gateway.policy.texts import TEXT_PROFILES, TextProfile
 from gateway.protocol.reading import Limits, Mode
 from gateway.reader.inline import InlineReader, Reader
@@ -36,6 +37,7 @@ def build_intake(
         clock=clock,
         rules=intake_rules(config),
         reader=reader,
+        vouching=build_vouching(config, clock),
         on_admitted=on_admitted,
         on_report=on_report,
     )
@@ -49,7 +51,14 @@ def build_judge(config: Config, *, mode: Mode | None = None) -> Judge:
         text_profiles=text_profiles(config),
         rules=intake_rules(config),
         reader=inline_reader(config),
+        vouching=build_vouching(config, SystemClock()),
     )
+
+
+def build_vouching(config: Config, clock: Clock) -> Vouching:
+    """Return what asks who vouches for senders. Raises DnsUnusable."""
+    needs_dns = any(not {AuthMethod.DKIM, AuthMethod.SPF}.isdisjoint(account.auth) for account in config.accounts)
+    return Vouching(config.senders, clock, needs_dns=needs_dns)
 
 
 def inline_reader(config: Config) -> Reader:

@@ -19,7 +19,15 @@ import structlog
 from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
-from gateway.daemon.building import build_intake, own_hostname, reader_pool, report_rules, smtp_users, text_profiles
+from gateway.daemon.building import (
+    build_intake,
+    build_vouching,
+    own_hostname,
+    reader_pool,
+    report_rules,
+    smtp_users,
+    text_profiles,
+)
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.room import Room
 from gateway.daemon.shortage import DiskWatch
@@ -285,15 +293,16 @@ class Daemon:
     async def reload(self, config: Config) -> None:
         """Accounts, with their limits, and carriers are those of `config` from now on; the rest waits for a restart.
 
-        Raises ProviderUnusable, and nothing has changed, when a carrier cannot be set up.
+        Raises ProviderUnusable or DnsUnusable, and nothing has changed, when a carrier or the DNS cannot be set up.
         """
         carriers = self._build_carriers(config, self._carriers)
         accounts = Accounts(config.accounts)
+        vouching = build_vouching(config, self._clock)
         waiting = self._sections_that_wait(config)
         if waiting:
             _log.warning("restart_needed", sections=waiting)
         self._accounts, self._carriers, self._config = accounts, carriers, config
-        self._intake.reconfigure(accounts, text_profiles(config))
+        self._intake.reconfigure(accounts, text_profiles(config), vouching)
         await self._dispatcher.reconfigure(accounts, carriers)
         await self._listener.reload(smtp_users(config))
 

@@ -20,6 +20,7 @@ import structlog
 from prometheus_client import Counter
 
 from gateway.clock import Clock
+from gateway.identity.vouching import Vouching
 from gateway.ids import new_id
 from gateway.intake.judging import Ground, Judge, NotTaken, Taken, reply_taken
 from gateway.intake.order import Arrival, IntakeRules
@@ -57,6 +58,7 @@ class Intake:
         clock: Clock,
         rules: IntakeRules,
         reader: Reader,
+        vouching: Vouching | None = None,
         on_admitted: Callable[[str], None],
         on_report: Callable[[], None],
     ) -> None:
@@ -65,7 +67,9 @@ class Intake:
         `text_profiles` by name of provider; `on_admitted` tells the dispatcher for which account there are SMS,
         `on_report` rings the mailer.
         """
-        self._judge = Judge(accounts=accounts, text_profiles=text_profiles, rules=rules, reader=reader)
+        self._judge = Judge(
+            accounts=accounts, text_profiles=text_profiles, rules=rules, reader=reader, vouching=vouching
+        )
         self._store = store
         self._clock = clock
         self._rules = rules
@@ -73,9 +77,17 @@ class Intake:
         self._on_admitted = on_admitted
         self._on_report = on_report
 
-    def reconfigure(self, accounts: Accounts, text_profiles: Mapping[str, TextProfile]) -> None:
+    def reconfigure(
+        self, accounts: Accounts, text_profiles: Mapping[str, TextProfile], vouching: Vouching | None = None
+    ) -> None:
         """The next mails are judged by these; those being read, by what they began with."""
-        self._judge = Judge(accounts=accounts, text_profiles=text_profiles, rules=self._rules, reader=self._reader)
+        self._judge = Judge(
+            accounts=accounts,
+            text_profiles=text_profiles,
+            rules=self._rules,
+            reader=self._reader,
+            vouching=vouching,
+        )
 
     async def submit(self, submission: Submission) -> Reply:
         """The mail is stored with all it causes, or refused; return what the client is told."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from enum import Enum, unique
 from typing import assert_never
 
+from gateway.identity.vouching import Letter, Vouching
 from gateway.intake.order import Arrival, Destination, IntakeRules, Pen, Written, write_order, write_wrong_not
 from gateway.intake.submission import Reply, Submission
 from gateway.policy.accounts import Account, Accounts
 from gateway.policy.sender import (
     NOT_PROVEN,
+    VOUCHING,
     Allowed,
     Client,
     Greeted,
@@ -22,13 +24,16 @@ from gateway.policy.sender import (
     Stranger,
     check_key,
     choose_owner,
+    find_claimants,
     greet_sender,
     is_proven,
 )
 from gateway.policy.texts import TextProfile, narrowest_profile
 from gateway.protocol.codes import Code
 from gateway.protocol.envoi import Mode, Unreadable
-from gateway.protocol.mime import Headers
+from gateway.protocol.header_block import read_header_block
+from gateway.protocol.mime import Headers, read_headers
+from gateway.protocol.reading import Limits
 from gateway.reader.inline import NotRead, Reader
 from gateway.reader.mail import MailRead, Reading
 from gateway.store.base import NewReport, Refusal
@@ -87,6 +92,14 @@ class NotTaken:
 
 Judgement = Taken | NotTaken
 
+UNHEARD = NotTaken(
+    ground=Ground.DEFERRED,
+    reply=Reply(code=451, enhanced="4.4.3", text="Who you are cannot be found out at the moment, try again later"),
+    cause="the DNS does not say now who vouches for the sender",
+    refusal=None,
+)
+_HEADER_LIMITS = Limits()
+
 
 def reply_taken(mail_id: str) -> Reply:
     """Return what the client of a mail that is on disk is told."""
@@ -97,13 +110,20 @@ class Judge:
     """Judges mails, any number at the same time, by one configuration: never changes, a reload makes a new one."""
 
     def __init__(
-        self, *, accounts: Accounts, text_profiles: Mapping[str, TextProfile], rules: IntakeRules, reader: Reader
+        self,
+        *,
+        accounts: Accounts,
+        text_profiles: Mapping[str, TextProfile],
+        rules: IntakeRules,
+        reader: Reader,
+        vouching: Vouching | None = None,
     ) -> None:
-        """Be ready to judge. `text_profiles` are by name of provider."""
+        """Be ready to judge. `text_profiles` are by name of provider; without `vouching` nobody vouches for anybody."""
         self._accounts = accounts
         self._text_profiles = text_profiles
         self._rules = rules
         self._reader = reader
+        self._vouching = vouching if any(not set(VOUCHING).isdisjoint(account.auth) for account in accounts) else None
         self._modes = frozenset(account.mode for account in accounts)
 
     async def judge(self, arrival: Arrival) -> Judgement:
@@ -115,8 +135,10 @@ class Judge:
             return NotTaken(ground=Ground.DEFERRED, reply=reply, cause=str(error), refusal=None)
 
     async def _judge(self, arrival: Arrival) -> Judgement:
-        client = _client_of(arrival.submission)
+        client = await self._identify(_client_of(arrival.submission), arrival.submission)
         if not is_proven(client, self._accounts):  # a stranger costs no parsing and leaves nothing
+            if client.unheard:
+                return UNHEARD
             return NotTaken(ground=Ground.STRANGER, reply=STRANGER, cause=NOT_PROVEN.cause, refusal=None)
         mode = _first_mode(self._modes, arrival.submission.mode)  # right, it is read only once
         read = await self._read(arrival, mode)
@@ -130,10 +152,33 @@ class Judge:
         except Unreadable as error:
             return _refuse_unreadable(arrival, read.headers, error, account=choose_owner(greeted))
         if isinstance(verdict, ProvenButWrong):
+            if verdict.code is Code.C14_ADDRESS_NOT_ALLOWED and client.unheard:
+                return UNHEARD
             return self._refuse_wrong(arrival, read.headers, reading, verdict)
         pen = Pen(arrival=arrival, headers=read.headers, account=verdict.account, rules=self._rules)
         written = await self._write(pen, reading, verdict)
         return Taken(headers=read.headers, reading=reading, allowed=verdict, written=written)
+
+    async def _identify(self, client: Client, submission: Submission) -> Client:
+        """Return the client with what others say of its mail, where an account goes by that; only headers are read."""
+        if self._vouching is None:
+            return client
+        try:
+            block = read_header_block(submission.content, _HEADER_LIMITS)
+            headers = read_headers(submission.content, _HEADER_LIMITS)
+        except Unreadable:
+            return client
+        claimants = find_claimants(client, headers, submission.envelope_from, self._accounts)
+        if not claimants:
+            return client
+        letter = Letter(
+            content=submission.content,
+            block=block,
+            headers=headers,
+            envelope_from=submission.envelope_from,
+            claimants=claimants,
+        )
+        return await self._vouching.ask(client, letter)
 
     async def _check(
         self, arrival: Arrival, greeted: Greeted, read: MailRead, mode: Mode

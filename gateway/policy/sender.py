@@ -1,8 +1,9 @@
 """Who may send (docs/protocol.md §1.3): a proven client, the key of an account, and a From: of that account's domains.
 
-In steps, because the key stands in the body: `is_proven` asks for the client alone, before anything of the mail is
-read; `greet_sender` says whether it may be answered in detail, before the body is; `check_key` says whether the mail
-is allowed. To a stranger every cause looks the same.
+In steps, because the key stands in the body. Where an account lets others vouch for its senders (`authres`, `dkim`,
+`spf`), `find_claimants` says from the headers whose word is worth asking for. `is_proven` asks for the client alone;
+`greet_sender` says whether it may be answered in detail, before the body is; `check_key` says whether the mail is
+allowed. To a stranger every cause looks the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,13 +44,30 @@ class ClientCertificate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Voucher:
+    """Somebody's word that a mail is from this domain: a relay's, a signature's, or the DNS's for an address.
+
+    The domain is that of the mail's sender, or lies above it.
+    """
+
+    method: AuthMethod
+    domain: str
+
+
+VOUCHING = (AuthMethod.AUTHRES, AuthMethod.DKIM, AuthMethod.SPF)
+"""Methods that need the mail's headers, in the order in which they are looked at: the cheapest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """What the SMTP session knows of its peer."""
+    """What is known of who sends a mail, before its body is looked at."""
 
     peer: str  # address; an IPv4-mapped IPv6 address counts as the IPv4 one
     networks: Sequence[Network]  # trusted by the listener
     authenticated_account: str | None = None  # by SMTP AUTH
     certificate: ClientCertificate | None = None
+    vouchers: frozenset[Voucher] = frozenset()
+    unheard: frozenset[Voucher] = frozenset()  # might have been heard, had the DNS answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +169,40 @@ def prove_client(client: Client, account: Account) -> AuthMethod | None:
     shown = client.certificate
     if AuthMethod.TLS_CLIENT_CERT in account.auth and shown and shown.is_one_of(account.client_certificates):
         return AuthMethod.TLS_CLIENT_CERT
-    return None
+    return next((method for method in VOUCHING if _is_vouched(method, account, client.vouchers)), None)
+
+
+def may_be_proven_later(client: Client, account: Account) -> bool:
+    """True when the account would perhaps be proven, had the DNS answered: a mail that is to come back."""
+    return any(_is_vouched(method, account, client.unheard) for method in VOUCHING)
+
+
+def find_claimants(client: Client, headers: Headers, envelope_from: str, accounts: Accounts) -> tuple[Account, ...]:
+    """Return the accounts that own the sender's domain, are not proven yet, and let others vouch for it."""
+    domain = find_sender_domain(headers, envelope_from)
+    owners = () if domain is None else accounts.by_domain(domain)
+    return tuple(
+        owner for owner in owners if not set(VOUCHING).isdisjoint(owner.auth) and prove_client(client, owner) is None
+    )
+
+
+def find_sender_domain(headers: Headers, envelope_from: str) -> str | None:
+    """Return the domain the mail is judged by: of its From:, or of its envelope sender when it has none (§1.3)."""
+    if headers.from_problem is not None:
+        return None
+    address = parse_address(envelope_from if headers.from_address is None else headers.from_address)
+    return None if address is None else address.domain
+
+
+def is_aligned(domain: str, sender_domain: str) -> bool:
+    """True when the domain is the sender's, or lies above it."""
+    return sender_domain == domain or sender_domain.endswith(f".{domain}")
+
+
+def _is_vouched(method: AuthMethod, account: Account, vouchers: frozenset[Voucher]) -> bool:
+    if method not in account.auth:
+        return False
+    return any(voucher.method is method and account.owns_domain(voucher.domain) for voucher in vouchers)
 
 
 def choose_owner(greeted: Greeted, key_owner: Account | None = None) -> Account:

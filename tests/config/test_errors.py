@@ -49,6 +49,11 @@ from tests.config.conftest import GOOD, KEYID, OTHER_KEYID, Find, Load
         ("[smtp]", "[smtp]\nlisteners = [{}]", "smtp.listeners[0].name: is required"),
         ("[smtp]", "[smtp.starttls]\nrequired = true\n[smtp]", "smtp.starttls.certificate: is required"),
         (
+            "[smtp]",
+            '[senders]\ndns_servers = ["resolver.example"]\n[smtp]',
+            'senders.dns_servers[0]: "resolver.example" is not the address of a DNS server',
+        ),
+        (
             "[[accounts]]",
             '[[smtp.listeners]]\nname = "tls"\nlisten = ["127.0.0.1:0"]\ntls = "implicit"\n[[accounts]]',
             'smtp: listener "tls" uses TLS: [smtp.starttls] with a certificate is missing',

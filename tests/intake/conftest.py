@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.identity.vouching import Vouching
 from gateway.intake import Intake, IntakeRules, Reply, Submission
 from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
@@ -99,6 +100,7 @@ class Desk:
         rules: IntakeRules = RULES,
         store: Store | None = None,
         reader: Reader = READER,
+        vouching: Vouching | None = None,
     ) -> Intake:
         """Return the stage on this desk's store, or on another."""
         return Intake(
@@ -108,6 +110,7 @@ class Desk:
             clock=self.clock,
             rules=rules,
             reader=reader,
+            vouching=vouching,
             on_admitted=lambda account: self.rings.append(f"dispatcher {account}"),
             on_report=lambda: self.rings.append("mailer"),
         )
