@@ -15,8 +15,8 @@ _SHORT_CHARS: Final = 12
 def password() -> None:
     """Print the hash of a password, for the configuration.
 
-    It stands in `password_hash` of a [[users]] block. The password is asked for twice on a terminal; otherwise it is the one line on stdin. It is shown and kept nowhere.
-    Exit status 1 when the two differ, or it cannot be a password.
+    It stands in `password_hash` of a [[users]] block. The password is asked for twice on a terminal; otherwise it is
+    the one line on stdin. It is shown and kept nowhere. Exit status 1 when the two differ, or it cannot be a password.
     """
     given = _ask() if sys.stdin.isatty() else _read_line()
     if not is_password(given):

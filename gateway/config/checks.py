@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gateway.config.model import Document
 from gateway.config.problems import Problem, suggest
 from gateway.policy.accounts import Account, AuthMethod
-from gateway.smtp.entrance import Entrance, find_entrances
+from gateway.smtp.entrance import find_entrances
 
 Blocks = Sequence[tuple[int, Mapping[str, object]]]
 
@@ -59,7 +59,7 @@ def find_doubts(document: Document) -> Iterator[Problem]:
                 path=f"providers[{index}].keyid_file",
                 message="is absent: the keyid of each account that uses this carrier is passed on to it",
             )
-    yield from _doubts_about_entrances(document)
+    yield from _doubts_about_certificates(document)
     yield from _doubts_about_users(document)
 
 
@@ -71,15 +71,8 @@ def _doubts_about_account(path: str, account: Account) -> Iterator[Problem]:
         yield Problem(path=f"{path}.auth", message=message)
 
 
-def _doubts_about_entrances(document: Document) -> Iterator[Problem]:
+def _doubts_about_certificates(document: Document) -> Iterator[Problem]:
     smtp = document.smtp
-    for path, entrance in _entrances(document):
-        if any(not network.prefixlen for network in entrance.networks):
-            message = "trusts the whole Internet: whoever knows a keyid sends SMS at your cost"
-            yield Problem(path=f"{path}.networks", message=message)
-        if any(not network.prefixlen for network in entrance.proxies):
-            message = "lets anybody say which address a client comes from: name the proxies"
-            yield Problem(path=f"{path}.proxies", message=message)
     wants = {name for name in AuthMethod if any(name in account.auth for account in document.accounts)}
     has_ca = smtp.starttls is not None and smtp.starttls.client_ca is not None
     for index, account in enumerate(document.accounts):
@@ -99,7 +92,7 @@ def _doubts_about_entrances(document: Document) -> Iterator[Problem]:
 
 def _doubts_about_users(document: Document) -> Iterator[Problem]:
     accounts = {account.name: account for account in document.accounts}
-    is_offered = any(entrance.offers_auth for _, entrance in _entrances(document))
+    is_offered = any(entrance.offers_auth for entrance in find_entrances(document.smtp))
     for index, user in enumerate(document.users):
         path = f"users[{index}]"
         if user.account is None:
@@ -113,13 +106,6 @@ def _doubts_about_users(document: Document) -> Iterator[Problem]:
         elif document.smtp.starttls is None:
             message = "can authenticate on loopback alone: without smtp.starttls no password is taken from elsewhere"
             yield Problem(path=path, message=message)
-
-
-def _entrances(document: Document) -> Iterator[tuple[str, Entrance]]:
-    """Every listener's policy, with where it stands."""
-    blocks = [f"smtp.listeners[{index}]" for index in range(len(document.smtp.listeners))]
-    paths = ["smtp", *blocks] if document.smtp.listen else blocks
-    return zip(paths, find_entrances(document.smtp), strict=True)
 
 
 def _blocks(section: object) -> list[tuple[int, Mapping[str, object]]]:

@@ -101,6 +101,8 @@ def _check_network(value: object) -> object:
         raise ValueError(f'"{value}" is not a network: write one like "192.168.1.0/24" or "2001:db8::/32"') from error
     if "/" in value and network.network_address != ip_address(value.partition("/")[0]):
         raise ValueError(f'"{value}" is an address in a network: write "{network}", or the address alone')
+    if not network.prefixlen:
+        raise ValueError(f'"{value}" is the whole Internet: whoever knows the keyid would send SMS at your cost')
     return network
 
 

@@ -82,11 +82,11 @@ class Owner(Protocol):
     def tls_context(self) -> ssl.SSLContext | None:
         """What the next handshake is done with; None without a certificate."""
 
-    def admit(self, connection: "SmtpConnection", peer: Address, entrance: Entrance) -> Reply | None:
-        """Count the connection as one of ours and return None, or say why not."""
+    def admit(self, connection: "SmtpConnection", peer: Address, entrance: Entrance, place: object) -> Reply | None:
+        """Count the connection as one of ours, in the place that was held for it, and return None, or say why not."""
 
     def leave(self, place: object) -> None:
-        """Forget a closed connection, or a place held for one; who was not admitted may leave too."""
+        """Forget the connection, which is closed; one that was not admitted may leave too."""
 
     def start_session(self, connection: "SmtpConnection") -> None:
         """Have the connection `live` in the listener's task group, and `abort` when that is over, however it ends."""
@@ -165,8 +165,7 @@ class SmtpConnection(SMTP, ABC):
             self.transport.abort()
             return
         self._peer = self._client or client_address(peername[0])
-        self._owner.leave(self._place)
-        refusal = self._owner.admit(self, self._peer, self._entrance)
+        refusal = self._owner.admit(self, self._peer, self._entrance, self._place)
         if refusal is not None:
             self.transport.write(replies.render(refusal))
             self.transport.close()

@@ -38,6 +38,7 @@ from gateway.smtp.peer import Address, client_address, client_key, is_within
 from gateway.smtp.proxy_header import BadHeader, Brought, read_header
 from gateway.smtp.session import SmtpSession
 from gateway.smtp.settings import SmtpSettings, Tls, parse_listen
+from gateway.smtp.tally import Tally
 from gateway.smtp.tls import TlsKeeper
 from gateway.smtp.wire import ByteBudget
 
@@ -53,6 +54,7 @@ _REFUSALS = {
     replies.STOPPING: "stopping",
     replies.TOO_MANY_CONNECTIONS: "too_many",
     replies.TOO_MANY_FROM_CLIENT: "too_many_from_client",
+    replies.TOO_MANY_AT_ONCE: "too_many_in_a_minute",
     replies.NOT_FOR_YOU: "not_for_this_network",
     replies.PROXIES_ONLY: "not_a_proxy",
 }
@@ -105,6 +107,7 @@ class Listener:
         self._servers: list[asyncio.Server] = []
         self._connections: dict[object, Address] = {}  # sessions, and what is to become one
         self._per_client: Counter[object] = Counter()
+        self._lately = Tally(forgiven_every_s=60 / settings.max_new_connections_per_client, now=_loop_time)
         self._tasks: set[asyncio.Task[None] | asyncio.Task[Reply]] = set()
         self._group = asyncio.TaskGroup()
         self._all_quiet = asyncio.Event()
@@ -217,7 +220,14 @@ class Listener:
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
             connection.settimeout(0)
-            self._keep(self._group.create_task(self._prepare(connection, client_address(address[0]), entrance)))
+            self._keep(self._group.create_task(self._receive(connection, address[0], entrance), name="smtp connection"))
+
+    async def _receive(self, connection: socket.socket, host: str, entrance: Entrance) -> None:
+        structlog.contextvars.bind_contextvars(peer=host, listener=entrance.name)
+        try:
+            await self._prepare(connection, client_address(host), entrance)
+        except Exception:  # noqa: BLE001 - the end of this connection, not of the listener
+            _log.exception("session_failed", reason="no session could be begun")
 
     async def _prepare(self, connection: socket.socket, peer: Address, entrance: Entrance) -> None:
         """Begin a session once it is known whose it is, and over TLS if that comes first."""
@@ -260,7 +270,7 @@ class Listener:
         is_tls = entrance.tls is Tls.IMPLICIT
 
         def make_session() -> SmtpSession:
-            return SmtpSession(self, loop, entrance, client=client, place=connection)
+            return SmtpSession(self, loop, entrance, client=client, place=connection if is_tls else None)
 
         try:
             await loop.connect_accepted_socket(
@@ -287,12 +297,17 @@ class Listener:
 
     # --- what sessions ask ------------------------------------------------------------------------------------------
 
-    def admit(self, connection: object, peer: Address, entrance: Entrance) -> Reply | None:
-        refusal = self._why_not(peer, entrance)
+    def admit(self, connection: object, peer: Address, entrance: Entrance, place: object = None) -> Reply | None:
+        if place is not None:
+            self.leave(place)
+        refusal = self._why_not(peer, entrance, is_new=place is None)
         if refusal is not None:
             self._count_refusal(peer, _REFUSALS[refusal])
             return refusal
-        CONNECTIONS.labels("accepted").inc()
+        if isinstance(connection, SmtpConnection):  # a handshake is not a session yet
+            CONNECTIONS.labels("accepted").inc()
+        if place is None and not is_within(peer, entrance.networks):
+            self._lately.add(client_key(peer))
         SESSIONS.inc()
         self._connections[connection] = peer
         self._per_client[client_key(peer)] += 1
@@ -321,7 +336,7 @@ class Listener:
     def count_answer(self, reply: Reply) -> None:
         ANSWERS.labels(str(reply.code)[0]).inc()
 
-    def _why_not(self, peer: Address, entrance: Entrance) -> Reply | None:
+    def _why_not(self, peer: Address, entrance: Entrance, *, is_new: bool) -> Reply | None:
         if self.is_draining:
             return replies.STOPPING
         if not entrance.lets_in(peer):
@@ -330,6 +345,8 @@ class Listener:
             return replies.TOO_MANY_CONNECTIONS
         if self._per_client[client_key(peer)] >= self.settings.max_connections_per_client:
             return replies.TOO_MANY_FROM_CLIENT
+        if is_new and self._lately.count(client_key(peer)) > self.settings.max_new_connections_per_client - 1:
+            return replies.TOO_MANY_AT_ONCE
         return None
 
     def _keep(self, task: asyncio.Task[None] | asyncio.Task[Reply]) -> None:
@@ -351,6 +368,10 @@ class Listener:
             return
         _log.warning("connection_refused", peer=str(peer), reason=reason, unlogged=self._refusals_unlogged)
         self._refusal_logged_at, self._refusals_unlogged = now, 0
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:

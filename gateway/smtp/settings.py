@@ -42,6 +42,13 @@ def _check_listen(listen: tuple[str, ...]) -> tuple[str, ...]:
     return listen
 
 
+def _check_trusted(networks: tuple[Network, ...] | None) -> tuple[Network, ...] | None:
+    """A password or a certificate proves a client from anywhere; its address does not."""
+    if any(not network.prefixlen for network in networks or ()):
+        raise ValueError("trusts the whole Internet: name the networks that are really meant")
+    return networks
+
+
 @unique
 class Tls(Enum):
     """When TLS begins."""
@@ -101,6 +108,7 @@ class ListenerSettings(Settings):
     )
 
     _check_listen = field_validator("listen")(_check_listen)
+    _check_trusted = field_validator("networks", "proxies")(_check_trusted)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -115,8 +123,6 @@ class ListenerSettings(Settings):
                 raise ValueError('the profile "legacy" is for devices without TLS, and so without AUTH: leave out auth')
             if not self.networks:
                 raise ValueError('the profile "legacy" needs networks: those of the old devices')
-            if any(not network.prefixlen for network in self.networks):
-                raise ValueError('the profile "legacy" is not for everybody: name the networks of the old devices')
         return self
 
 
@@ -149,6 +155,12 @@ class SmtpSettings(Settings):
     )
     max_connections_per_client: int = Field(
         default=100, ge=1, le=100_000, description="Connections at once from one address (IPv6: one /64)."
+    )
+    max_new_connections_per_client: int = Field(
+        default=600,
+        ge=1,
+        le=1_000_000,
+        description="New connections a minute from one address (IPv6: one /64) outside `networks`.",
     )
     idle_timeout_s: Seconds = Field(default=60, description="A session without a command for so long is closed.")
     trusted_idle_timeout_s: Seconds = Field(default=300, description="The same, for clients in `networks`.")
@@ -199,6 +211,7 @@ class SmtpSettings(Settings):
     )
 
     _check_listen = field_validator("listen")(_check_listen)
+    _check_trusted = field_validator("networks", "bare_lf_networks")(_check_trusted)
 
     @model_validator(mode="before")
     @classmethod

@@ -80,15 +80,6 @@ def test_a_client_certificate_that_proves_nothing_gives_one(
     assert expected in found
 
 
-@pytest.mark.parametrize("key", ["networks", "proxies"])
-def test_a_listener_that_trusts_everybody_gives_one(load_text: Load, key: str) -> None:
-    listener = f'[[smtp.listeners]]\nname = "open"\nlisten = ["127.0.0.1:0"]\n{key} = ["0.0.0.0/0"]\n'
-
-    (found,) = warnings_of(load_text, GOOD + listener)
-
-    assert found.startswith(f"smtp.listeners[0].{key}: ")
-
-
 def test_reading_that_takes_longer_than_a_session_waits_gives_one(load_text: Load) -> None:
     found = warnings_of(load_text, GOOD + "[reading]\ndeadline_s = 26\n")
 

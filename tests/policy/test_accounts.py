@@ -29,6 +29,7 @@ from tests.support.accounts import KEYID, make_account
         ({"holidays_subdivision": "Zone A"}, "holidays_subdivision", "write one of 57, 6AE"),
         ({"networks": ("10.0.0.1/8",)}, "networks.0", '"10.0.0.1/8" is an address in a network: write "10.0.0.0/8"'),
         ({"networks": ("10.0.0.0/33",)}, "networks.0", '"10.0.0.0/33" is not a network: write one like'),
+        ({"networks": ("0.0.0.0/0",)}, "networks.0", '"0.0.0.0/0" is the whole Internet'),
         ({"auth": ()}, "auth", "write at least one"),
         (
             {"client_certificates": ("ab:cd",)},

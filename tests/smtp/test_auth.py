@@ -328,6 +328,24 @@ def test_count_goes_down_by_itself_and_has_a_bound() -> None:
     assert [key for key in "abcd" if tally.count(key)] == ["a", "c", "d"]
 
 
+async def test_flood_of_guesses_keeps_no_good_client_waiting() -> None:
+    dear = PasswordHasher(time_cost=1, memory_cost=16_384, parallelism=1)
+    user = User(name="glpi", password_hash=dear.hash("right"), account="masociete")
+    handler = RememberingHandler()
+    async with open_house(handler, smtp_settings(max_auth_failures_per_client=1_000), users=[user]) as house:
+        guessers = [await house.greeted() for _ in range(MAX_AT_ONCE)]
+        for guesser in guessers:
+            await guesser.send(b"EHLO c\r\n" + (b"AUTH PLAIN " + WRONG + b"\r\n") * 3)
+        async with asyncio.timeout(2):
+            good = Client(*await asyncio.open_connection(*house.address, local_addr=("127.0.0.2", 0)))
+            await good.reply()
+            await good.ask(b"EHLO c")
+            assert await good.ask(b"AUTH PLAIN " + plain("glpi", "right")) == str(replies.AUTHENTICATED)
+            assert await send_mail(good) == "250 2.0.0 Stored as 01TEST"
+        for client in (good, *guessers):
+            client.writer.transport.abort()
+
+
 # --- passwords -------------------------------------------------------------------------------------------------------
 
 

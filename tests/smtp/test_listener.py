@@ -111,6 +111,26 @@ async def test_connection_above_the_limit_of_its_client_gets_421_instead_of_a_ba
             assert await fourth.ask(b"NOOP") == "250 2.0.0 OK"
 
 
+async def test_stranger_that_connects_too_often_is_told_to_come_back() -> None:
+    strange = smtp_settings(networks=[], max_new_connections_per_client=3)
+    async with open_house(RememberingHandler(), strange) as house:
+        for _ in range(3):
+            async with await house.greeted() as client:
+                await client.ask(b"QUIT")
+        async with await house.connect() as client:
+            assert await client.rest() == [str(replies.TOO_MANY_AT_ONCE)]
+        other = await asyncio.open_connection(*house.address, local_addr=("127.0.0.2", 0))
+        assert await other[0].readline() == b"220 gw.example.org ESMTP\r\n"
+        other[1].transport.abort()
+
+
+async def test_trusted_client_may_connect_as_often_as_it_likes() -> None:
+    async with open_house(RememberingHandler(), smtp_settings(max_new_connections_per_client=1)) as house:
+        for _ in range(3):
+            async with await house.greeted() as client:
+                assert await client.ask(b"QUIT") == str(replies.BYE)
+
+
 async def test_connection_above_the_total_gets_421_and_one_log_line_tells_of_many() -> None:
     async with open_house(RememberingHandler(), smtp_settings(max_connections=1)) as house, await house.greeted():
         with capture_logs() as logs:

@@ -245,6 +245,23 @@ async def test_handshakes_count_against_the_limit_of_their_client(pem: Pem) -> N
             assert await third.reader.read() == b""
 
 
+async def test_connection_with_a_handshake_is_one_connection(pem: Pem) -> None:
+    listener = {"name": "tls", "listen": ["127.0.0.1:0"], "tls": "implicit"}
+    settings = smtp_settings(
+        listen=[], networks=[], starttls=pem.as_settings(), listeners=[listener], max_new_connections_per_client=2
+    )
+    before = CONNECTIONS.labels("accepted")._value.get()
+    async with open_house(RememberingHandler(), settings) as house:
+        for _ in range(2):
+            async with await house.connect() as client:
+                await client.begin_tls(client_context(pem))
+                await client.reply()
+        async with await house.connect() as third:
+            assert await third.reader.read() == b""
+
+    assert CONNECTIONS.labels("accepted")._value.get() == before + 2
+
+
 async def test_drain_does_not_wait_for_a_silent_proxy(pem: Pem) -> None:
     tls = {"name": "tls", "listen": ["127.0.0.1:0"], "tls": "implicit"}
     proxied = {"name": "proxied", "listen": ["127.0.0.1:0"], "proxies": ["127.0.0.0/8"]}

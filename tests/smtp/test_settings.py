@@ -71,7 +71,11 @@ def test_listen_address_is_read(listen: str, expected: tuple[str, int]) -> None:
         ({"listeners": [legacy(tls="starttls")]}, "devices without TLS"),
         ({"listeners": [legacy(auth=True)]}, "without AUTH"),
         ({"listeners": [legacy(networks=[])]}, "needs networks"),
-        ({"listeners": [legacy(networks=["::/0"])]}, "not for everybody"),
+        ({"listeners": [legacy(networks=["::/0"])]}, "the whole Internet"),
+        ({"listeners": [listener(networks=["0.0.0.0/0"])]}, "the whole Internet"),
+        ({"listeners": [listener(proxies=["0.0.0.0/0"])]}, "the whole Internet"),
+        ({"networks": ["0.0.0.0/0"]}, "the whole Internet"),
+        ({"bare_lf_networks": ["0.0.0.0/0"]}, "the whole Internet"),
     ],
 )
 def test_what_cannot_work_is_refused_with_a_reason(changes: dict[str, object], complaint: str) -> None:

@@ -1,6 +1,7 @@
 """TLS: how it begins, what it forgets, and the certificate behind it."""
 
 import asyncio
+import contextlib
 import smtplib
 import socket
 import ssl
@@ -239,18 +240,33 @@ async def test_everything_said_before_tls_is_forgotten(pem: Pem) -> None:
 
 
 @on_both_loops
-def test_handshake_that_does_not_come_is_given_up(loop_factory: LoopFactory, pem: Pem) -> None:
+@on_both_tls
+@pytest.mark.parametrize("said", [b"", b"EHLO c\r\n" * 10], ids=["silence", "no handshake"])
+def test_handshake_that_does_not_come_is_given_up(loop_factory: LoopFactory, pem: Pem, tls: str, said: bytes) -> None:
+    listener = {"name": "tls", "listen": ["127.0.0.1:0"], "tls": tls}
+    settings = smtp_settings(
+        listen=[], starttls=pem.as_settings(), listeners=[listener], handshake_timeout_s=0.05, max_connections=1
+    )
+
     async def scenario() -> None:
-        settings = smtp_settings(starttls=pem.as_settings(), handshake_timeout_s=0.05)
-        async with open_house(RememberingHandler(), settings) as house, await house.greeted() as client:
-            await client.ask(b"EHLO c")
-            await client.ask(b"STARTTLS")
+        async with open_house(RememberingHandler(), settings) as house:
+            for _ in range(3):  # its place is free again
+                async with await house.connect() as client:
+                    if tls == "starttls":
+                        await client.send(b"EHLO c\r\nNOOP\r\n")
+                        for _ in range(3):
+                            await client.reply()
+                        await client.ask(b"STARTTLS")
+                    await client.send(said)
+                    with contextlib.suppress(ConnectionError):
+                        await client.reader.read()
+                await until(lambda: house.listener.open_connections == 0)
 
-            assert await client.reader.read() == b""
-            await until(lambda: house.listener.open_connections == 0)
-
+    before = HANDSHAKES.labels("failed")._value.get()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(scenario())
+
+    assert HANDSHAKES.labels("failed")._value.get() == before + 3
 
 
 async def test_many_slow_handshakes_do_not_keep_a_good_client_waiting(pem: Pem) -> None:
