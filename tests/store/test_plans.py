@@ -48,7 +48,7 @@ async def plan(store: Store, query: sa.Select[Any]) -> str:
     return await store._database.read(ask)
 
 
-async def plan_by_keys(store: Store, query: sa.Select[Any], **wanted: object) -> str:
+async def plan_by_keys(store: Store, query: sa.Select[Any] | sa.Update, **wanted: object) -> str:
     """The plan of a query for keys, in a table so small that all of it would be read if it could be."""
 
     def ask(connection: sa.Connection) -> str:
@@ -143,3 +143,12 @@ async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> N
     assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unpaid), unpaid
     balances = await plan_by_keys(full_store, credit.BALANCES, accounts=["acme", "other"])
     assert re.search("pk_credit|autoindex_credit_1", balances), balances
+
+
+async def test_claimed_rows_are_found_by_their_ids(full_store: Store) -> None:
+    queued = sa.select(tables.sms.c.id).where(tables.sms.c.state == SmsState.QUEUED).limit(1)
+    sms = await full_store._database.read(lambda connection: connection.scalar(queued))
+    taken = {"b_id": sms, "b_since_at": START, "b_lease_until": LATER}
+
+    assert "ix_sms_" not in await plan_by_keys(full_store, claims.CLAIM, **taken, b_provider="carrier")
+    assert "ix_report_" not in await plan_by_keys(full_store, reports.CLAIM, **taken)
