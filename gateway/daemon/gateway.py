@@ -31,6 +31,7 @@ from gateway.mailer import Mailer
 from gateway.outcomes import Outcomes
 from gateway.policy.accounts import Accounts
 from gateway.providers.registry import build_provider
+from gateway.retention import Retention
 from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import Backlog
@@ -149,6 +150,7 @@ class Daemon:
                         ("dispatcher", self._dispatcher.run()),
                         ("mailer", self._mailer.run()),
                         ("janitor", self._janitor.run()),
+                        ("retention", self._retention.run()),
                         ("room", self._room.run()),
                         ("soundness", self._soundness.run()),
                     )
@@ -243,6 +245,7 @@ class Daemon:
         self._janitor = Janitor(
             store=self._store, outcomes=outcomes, clock=clock, mailer_bell=mailer_bell, settings=config.janitor
         )
+        self._retention = Retention(store=self._store, clock=clock, settings=config.retention)
         self._http = None
         if config.http.listen is not None:
             app = health_app(clock=clock, find_obstacles=self._find_obstacles, count_backlog=self._count_backlog)
@@ -291,7 +294,7 @@ class Daemon:
         await self._dispatcher.reconfigure(accounts, carriers)
 
     def _sections_that_wait(self, config: Config) -> list[str]:
-        fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor")
+        fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")
         return [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
 
     # --- stages --------------------------------------------------------------------------------------------------
@@ -306,7 +309,7 @@ class Daemon:
 
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._is_draining = True
-        for part in (self._dispatcher, self._mailer, self._janitor, self._room, self._soundness):
+        for part in (self._dispatcher, self._mailer, self._janitor, self._retention, self._room, self._soundness):
             part.stop()
         try:
             async with asyncio.timeout(GRACE_S):

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.lifecycle import EnvoiId, ReportState, SmsState
-from gateway.store import Store, admission, claims, credit, reports, settling, stepping, tables, watch
+from gateway.store import Store, admission, claims, credit, purging, reports, settling, stepping, tables, watch
 from gateway.store.database import PostgresDatabase
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN
 from tests.store.samples import LATER, change, new_mail, new_order, new_report, new_sms, rows
@@ -152,3 +152,9 @@ async def test_claimed_rows_are_found_by_their_ids(full_store: Store) -> None:
 
     assert "ix_sms_" not in await plan_by_keys(full_store, claims.CLAIM, **taken, b_provider="carrier")
     assert "ix_report_" not in await plan_by_keys(full_store, reports.CLAIM, **taken)
+
+
+async def test_what_is_to_be_purged_is_found_by_its_age(full_store: Store) -> None:
+    await assert_uses(full_store, purging.contents_query(LATER, 10), "ix_mail_contents|Seq Scan on mail")
+    await assert_uses(full_store, purging.records_query(LATER, 10), "ix_mail_purged|Seq Scan on mail")
+    await assert_uses(full_store, purging.refusals_query(LATER, 10), "ix_refusal_age|Seq Scan on refusal")
