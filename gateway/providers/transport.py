@@ -2,7 +2,7 @@
 
 A call has three ends, and only three: an `Answer` was read whole; the request `NeverLeft`; or it is `Broken`, and
 nobody can tell whether the carrier acted. An SMS is not idempotent, so the line between the last two is the point of
-this module: only what failed before the first byte of the request counts as never left.
+this module: only what failed before there was a connection counts as never left.
 
 Promises: no exception but `CancelledError`; never longer than `timeout_s`, however the carrier trickles; never more
 than 256 KiB of an answer in memory and nothing ever decompressed; no redirect followed, no proxy and no credentials
@@ -23,23 +23,18 @@ import httpx
 from pydantic import AfterValidator
 
 from gateway.errors import GatewayError
+from gateway.providers.connections import FOREIGN_ERRORS, NeverConnected, aiohttp_transport
 
 ANSWER_LIMIT_BYTES = 256 * 1024
 RAW_LIMIT = 2048
 """Characters of an answer, or of a reason, that are kept with an attempt."""
 
-_KEEPALIVE_S = 2.0
-"""Idle connections are given up well before common servers do (5 s), so that a call rarely meets a closing one."""
-
 _CONNECT_S = 10.0
-_POOL_SHARE = 0.25
-_CONNECT_SHARE = 0.3  # of the deadline, twice: once for TCP, once for TLS
+_CONNECT_SHARE = 0.6  # of the deadline, until there is a connection; less, so that this is known and not just "late"
+_ADDRESS_SHARE = 0.3  # for each address of the carrier, so that a dead one leaves time for another
 _SHORTEST_SECRET = 4
 
-_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-"""Raised by httpx only before the first byte of a request is written. Everything else proves nothing."""
-
-_FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
+_FOREIGN = (*FOREIGN_ERRORS, httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
 
 
 class ProviderUnusable(GatewayError):
@@ -119,18 +114,17 @@ class Transport:
     def __init__(self, *, base_url: str, timeout_s: float, width: int, ca_file: str | None = None) -> None:
         """Be ready to call; nothing is connected yet. ProviderUnusable if `ca_file` cannot be read."""
         self._timeout_s = timeout_s
-        connect_s = min(_CONNECT_S, _CONNECT_SHARE * timeout_s)
         self._client = httpx.AsyncClient(
             base_url=base_url,
-            verify=_verifying_context(ca_file),
+            transport=aiohttp_transport(
+                context=_verifying_context(ca_file), width=width, connect_s=_CONNECT_SHARE * timeout_s
+            ),
             trust_env=False,
             follow_redirects=False,
             headers={"Accept-Encoding": "identity", "Accept": "application/json", "User-Agent": "mail2sms-gateway"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            limits=httpx.Limits(max_connections=width, max_keepalive_connections=width, keepalive_expiry=_KEEPALIVE_S),
-            # Shorter than the deadline, so that what never left is known as such and not just as late. The deadline
-            # itself is ours: httpx counts anew with every piece of an answer.
-            timeout=httpx.Timeout(timeout_s, connect=connect_s, pool=_POOL_SHARE * timeout_s),
+            # The deadline itself is ours: a time-out for reading counts anew with every piece of an answer.
+            timeout=httpx.Timeout(None, connect=min(_CONNECT_S, _ADDRESS_SHARE * timeout_s)),
         )
 
     async def post_json(self, path: str, fields: Mapping[str, object]) -> CallOutcome:
@@ -156,8 +150,8 @@ class Transport:
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:
                 return await self._exchange(request, received)
-        except _NEVER_LEFT as error:
-            return NeverLeft(reason=_describe(error))
+        except NeverConnected as error:
+            return NeverLeft(reason=str(error))
         except _FOREIGN as error:
             late = f"no complete answer within {self._timeout_s:g} s"
             reason = late if deadline.expired() else _describe(error)
