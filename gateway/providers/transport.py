@@ -5,8 +5,8 @@ nobody can tell whether the carrier acted. An SMS is not idempotent, so the line
 this module: only what failed before there was a connection counts as never left.
 
 Promises: no exception but `CancelledError`; never longer than `timeout_s`, however the carrier trickles; never more
-than 256 KiB of an answer in memory and nothing ever decompressed; no redirect followed, no proxy and no credentials
-taken from the environment, certificates always checked.
+than 256 KiB of an answer in memory (unless the caller sets another limit) and nothing ever decompressed; no redirect
+followed, no proxy and no credentials taken from the environment, certificates always checked.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 import httpx
 from pydantic import AfterValidator
@@ -102,7 +102,7 @@ AnyUrl = Annotated[str, AfterValidator(http_url)]
 def recorded(text: str, *, secret: str) -> str:
     """Return what may be kept of an answer: the key masked, at most `RAW_LIMIT` characters, fit for any database."""
     if len(secret) >= _SHORTEST_SECRET:
-        for form in (secret, json.dumps(secret)[1:-1]):
+        for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret)):
             text = text.replace(form, "***")
     text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= RAW_LIMIT else text[: RAW_LIMIT - 1] + "…"
@@ -141,15 +141,19 @@ class Transport:
         query: Mapping[str, str] | None = None,
         content: bytes = b"",
         headers: Mapping[str, str] | None = None,
+        limit_bytes: int = ANSWER_LIMIT_BYTES,
     ) -> CallOutcome:
-        """Make one call and say how it ended. `path` is below the base address; `query` is escaped here."""
+        """Make one call and say how it ended. `path` is below the base address; `query` is escaped here.
+
+        An answer longer than `limit_bytes` is Broken.
+        """
         if self._client.is_closed:
             return NeverLeft(reason="the gateway is stopping")
         request = self._client.build_request(method, path, params=query, content=content, headers=headers)
         received = _Received()
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:
-                return await self._exchange(request, received)
+                return await self._exchange(request, received, limit_bytes)
         except NeverConnected as error:
             return NeverLeft(reason=str(error))
         except _FOREIGN as error:
@@ -161,7 +165,7 @@ class Transport:
         """Give back all connections."""
         await self._client.aclose()
 
-    async def _exchange(self, request: httpx.Request, received: "_Received") -> CallOutcome:
+    async def _exchange(self, request: httpx.Request, received: "_Received", limit_bytes: int) -> CallOutcome:
         response = await self._client.send(request, stream=True)
         try:
             received.status = response.status_code
@@ -169,9 +173,9 @@ class Transport:
             if encoding not in {"", "identity"}:
                 return Broken(reason="the answer came compressed, unasked", status=response.status_code)
             async for chunk in response.aiter_raw():
-                received.body += chunk[: ANSWER_LIMIT_BYTES - len(received.body) + 1]
-                if len(received.body) > ANSWER_LIMIT_BYTES:
-                    reason = f"the answer is longer than {ANSWER_LIMIT_BYTES} bytes"
+                received.body += chunk[: limit_bytes - len(received.body) + 1]
+                if len(received.body) > limit_bytes:
+                    reason = f"the answer is longer than {limit_bytes} bytes"
                     return Broken(reason=reason, status=response.status_code, body=bytes(received.body[:RAW_LIMIT]))
             return Answer(
                 status=response.status_code,
