@@ -43,6 +43,7 @@ def aiohttp_transport(*, context: ssl.SSLContext, width: int, connect_s: float) 
             connector=_Connector(context=context, width=width, connect_s=connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(_send_once,),
+            skip_auto_headers=("Content-Type",),  # an empty request is of no type
             trust_env=False,
         )
 

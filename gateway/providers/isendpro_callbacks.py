@@ -60,7 +60,7 @@ class IsendproCallbacks:
         tracker = _read_tracker(_first(fields, self._tracker))
         date = _first(fields, self._date)
         at = None if date is None else read_date(date)
-        fate = Fate.UNKNOWN if status is None else self._fates.get(status.casefold(), Fate.UNKNOWN)
+        fate = Fate.UNKNOWN if status is None else self._fates.get(status.strip().casefold(), Fate.UNKNOWN)
         is_told = status is not None and (fate is not Fate.UNKNOWN or tracker is not None)
         is_reply = text is not None and (not is_told or (fate is Fate.UNKNOWN and bool(_STOP.match(text))))
         found: list[Receipt | Reply] = []

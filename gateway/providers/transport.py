@@ -12,12 +12,14 @@ followed, no proxy and no credentials taken from the environment, certificates a
 import asyncio
 import ipaddress
 import json
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import AfterValidator
@@ -102,10 +104,21 @@ AnyUrl = Annotated[str, AfterValidator(http_url)]
 def recorded(text: str, *, secret: str) -> str:
     """Return what may be kept of an answer: the key masked, at most `RAW_LIMIT` characters, fit for any database."""
     if len(secret) >= _SHORTEST_SECRET:
-        for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret)):
-            text = text.replace(form, "***")
+        text = _any_form_of(secret).sub("***", text)
     text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= RAW_LIMIT else text[: RAW_LIMIT - 1] + "…"
+
+
+@lru_cache(maxsize=256)
+def _any_form_of(secret: str) -> re.Pattern[str]:
+    """Return what finds the secret as it is, in JSON, and in an address, where each character may be escaped or not."""
+    forms = []
+    for character in secret:
+        escaped = "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "replace"))
+        ways = [escaped, re.escape(json.dumps(character)[1:-1])]
+        ways += {" ": ["[+]"], "/": [r"\\/"]}.get(character, [])  # a form; PHP's JSON
+        forms.append(f"(?:(?i:{'|'.join(ways)})|{re.escape(character)})")  # itself last: % begins %25
+    return re.compile("".join(forms))
 
 
 class Transport:

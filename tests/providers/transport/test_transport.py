@@ -1,17 +1,21 @@
 """The transport alone: the line between what never left and what may have been sent, and what is never done."""
 
 import asyncio
+import json
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, quote_plus
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from gateway.providers import connections
-from gateway.providers.transport import Answer, Broken, NeverLeft, Transport
+from gateway.providers.transport import Answer, Broken, NeverLeft, Transport, recorded
 from tests.support.rawhttp import End, Pieces, RawRequest, RawServer, answer, closed_port
 
 METHODS = ["POST", "GET", "PUT", "DELETE"]
@@ -224,6 +228,7 @@ async def test_query_arrives_as_it_was(value: str) -> None:
     assert path == "/cgi-bin/x"
     assert parse_qsl(query, keep_blank_values=True) == [("num", value), ("keyid", "k")]
     assert "content-length: 0" in request.head.lower()
+    assert "content-type" not in request.head.lower()
 
 
 async def test_passwords_of_the_user_are_not_looked_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -236,3 +241,20 @@ async def test_passwords_of_the_user_are_not_looked_up(monkeypatch: pytest.Monke
         [request] = server.requests
 
     assert "authorization" not in request.head.lower()
+
+
+# --- what is kept of an answer ---------------------------------------------------------------------------------------
+
+
+SECRETS = st.text(st.characters(exclude_characters="<>*", exclude_categories=["Cs"]), min_size=4, max_size=40)
+
+
+@given(SECRETS)
+@example("a/b c+d%")
+def test_secret_is_masked_in_every_form_that_it_can_take(secret: str) -> None:
+    escaped = quote(secret, safe="")
+    spellings = [secret, json.dumps(secret)[1:-1], json.dumps(secret)[1:-1].replace("/", "\\/")]
+    spellings += [escaped, quote(secret, safe="/+:"), quote_plus(secret)]
+    spellings += [re.sub("%..", lambda found: found[0].lower(), escaped)]
+
+    assert {recorded(f"<{spelling}>", secret=secret) for spelling in spellings} == {"<***>"}
