@@ -39,7 +39,7 @@ def _carrier(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The carrier, as the configuration names it.")],
 ) -> None:
-    """Ask a carrier: what is left, how long a text is, whether numbers are in use, who wants no SMS."""
+    """Ask a carrier what is left, how long a text is, or who wants no SMS."""
     context.obj = name
 
 

@@ -87,17 +87,21 @@ class IsendproDialect(CarrierSettings):
     )
     # Names and statuses of its callbacks are not documented; these are what is known and what is likely.
     callback_number: FieldNames = Field(
-        default=("tel", "num", "msisdn", "phone"), description="Field of a callback with the number, by any of these."
+        default=("tel", "num", "msisdn", "phone"),
+        description="Names that the field with the number may have in a callback.",
     )
     callback_status: FieldNames = Field(
-        default=("statut", "status", "etat", "code"), description="The same for the status of an SMS."
+        default=("statut", "status", "etat", "code"), description="The same of the status of an SMS."
     )
-    callback_tracker: FieldNames = Field(default=("tracker", "ref", "id"), description="The same for our own mark.")
+    callback_tracker: FieldNames = Field(
+        default=("tracker", "ref", "id"), description="The same of our own mark, which it gives back."
+    )
     callback_date: FieldNames = Field(
-        default=("date", "date_reception", "date_ar", "timestamp"), description="The same for the date, by Paris time."
+        default=("date", "date_reception", "date_ar", "timestamp"),
+        description="The same of the date, which is Paris time.",
     )
     callback_text: FieldNames = Field(
-        default=("message", "sms", "texte", "text", "reponse"), description="The same for the text of a reply."
+        default=("message", "sms", "texte", "text", "reponse"), description="The same of the text of a reply."
     )
     status_delivered: StatusWords = Field(default=("0",), description="Statuses of a callback that mean: delivered.")
     status_undelivered: StatusWords = Field(

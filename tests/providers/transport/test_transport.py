@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,9 +24,11 @@ METHODS = ["POST", "GET", "PUT", "DELETE"]
 
 
 @asynccontextmanager
-async def transport_to(url: str, *, timeout_s: float = 10.0, width: int = 4) -> AsyncIterator[Transport]:
+async def transport_to(
+    url: str, *, timeout_s: float = 10.0, width: int = 4, ca_file: str | None = None
+) -> AsyncIterator[Transport]:
     """Yield a transport, and close it."""
-    transport = Transport(base_url=url, timeout_s=timeout_s, width=width)
+    transport = Transport(base_url=url, timeout_s=timeout_s, width=width, ca_file=ca_file)
     try:
         yield transport
     finally:
@@ -83,6 +86,51 @@ async def test_kept_connection_that_ended_between_two_calls_is_not_used(end: End
 
     assert {type(outcome) for outcome in outcomes} == {Answer}
     assert (requests, opened) == (20, 20)
+
+
+Authority = tuple[Path, ssl.SSLContext]
+
+
+async def test_encrypted_connection_is_kept(own_authority: Authority) -> None:
+    authority, context = own_authority
+    async with (
+        RawServer(answer(b"yes"), end=End.KEEP, tls=context) as server,
+        transport_to(server.url, ca_file=str(authority)) as transport,
+    ):
+        outcomes = [await transport.call("POST", "/x") for _ in range(5)]
+        opened = server.connections
+
+    assert {type(outcome) for outcome in outcomes} == {Answer}
+    assert opened == 1
+
+
+async def test_encrypted_connection_that_ended_between_two_calls_is_not_used(own_authority: Authority) -> None:
+    authority, context = own_authority
+    async with (
+        RawServer(answer(b"yes"), tls=context) as server,
+        transport_to(server.url, ca_file=str(authority)) as transport,
+    ):
+        outcomes = []
+        for _ in range(5):
+            outcomes.append(await transport.call("POST", "/x"))
+            await server.wait_until_alone()
+        requests = len(server.requests)
+
+    assert {type(outcome) for outcome in outcomes} == {Answer}
+    assert requests == 5
+
+
+async def test_encrypted_connection_that_breaks_is_broken_and_not_sent_again(own_authority: Authority) -> None:
+    authority, context = own_authority
+    async with (
+        RawServer(pieces_for=first_only(), end=End.KEEP, tls=context) as server,
+        transport_to(server.url, ca_file=str(authority)) as transport,
+    ):
+        outcomes = [await transport.call("POST", "/x") for _ in range(2)]
+        requests = len(server.requests)
+
+    assert [type(outcome) for outcome in outcomes] == [Answer, Broken]
+    assert requests == 2
 
 
 async def test_second_answer_to_one_request_is_not_taken_for_that_to_the_next() -> None:
