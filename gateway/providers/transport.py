@@ -105,9 +105,8 @@ AnyUrl = Annotated[str, AfterValidator(http_url)]
 def recorded(text: str, *, secret: str) -> str:
     """Return what may be kept of an answer: the key masked, at most `RAW_LIMIT` characters, fit for any database."""
     if len(secret) >= _SHORTEST_SECRET:
-        text = text.replace(secret, "***")
-        if any(mark in text for mark in _ESCAPES):
-            text = _any_form_of(secret).sub("***", text)
+        has_escapes = any(mark in text for mark in _ESCAPES)
+        text = _any_form_of(secret).sub("***", text) if has_escapes else text.replace(secret, "***")
     text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= RAW_LIMIT else text[: RAW_LIMIT - 1] + "…"
 

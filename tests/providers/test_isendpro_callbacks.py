@@ -122,6 +122,13 @@ def test_first_name_of_the_list_wins_and_an_empty_field_is_not_there() -> None:
     assert (found.tracker, found.fate, found.msisdn) == (TRACKER, Fate.DELIVERED, "+33612340001")
 
 
+def test_field_that_comes_twice_counts_once_and_the_query_goes_before_the_body() -> None:
+    query = (("tracker", TRACKER), ("statut", "0"), ("statut", "4"))
+    found = receipt(Callback(method="POST", query=query, content_type=FORM, body=b"tracker=OTHER&statut=5"))
+
+    assert (found.tracker, found.fate) == (TRACKER, Fate.DELIVERED)
+
+
 def test_several_receipts_may_come_at_once() -> None:
     entries = [{"tracker": f"T{number}", "statut": number} for number in range(3)]
     found = read(post(json.dumps(entries), "application/json"))

@@ -320,6 +320,7 @@ async def test_numbers_are_looked_at_in_one_call_and_told_in_their_order() -> No
         ({"etat": [{"tel": A, "operateur": ""}]}, NumberFacts(msisdn=A, operator=None)),
         ({"etat": [{"tel": A, "code": "21"}]}, NumberFacts(msisdn=A, operator=None, code=Code.C21_NUMBER_UNASSIGNED)),
         ({"etat": [{"tel": A, "code": 4711}]}, NumberFacts(msisdn=A, operator=None, code=Code.C999_ERROR)),
+        ({"etat": [{"tel": A, "code": 21, "operateur": "ORAN"}]}, NumberFacts(msisdn=A, operator=None, code=Code(21))),
         ({"etat": [{"tel": A, "code": 0, "operateur": "BOUY"}]}, NumberFacts(msisdn=A, operator="BOUY")),
     ],
 )

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import random
 import re
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -181,6 +183,59 @@ async def test_no_more_connections_than_its_width() -> None:
 
     assert {type(call.result()) for call in calls} == {Answer}
     assert server.connections <= 2
+
+
+class _Moody:
+    """Answers with the path it was asked for, or breaks the connection at any point, by the toss of a die."""
+
+    def __init__(self, seed: int) -> None:
+        self.seen: Counter[str] = Counter()
+        self._dice = random.Random(seed)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while self._dice.random() > 0.1:  # else it hangs up, at once or on a kept connection
+                path = (await reader.readuntil(b"\r\n")).split()[1].decode()
+                self.seen[path] += 1
+                await reader.readuntil(b"\r\n\r\n")
+                mood = self._dice.randrange(10)
+                if mood == 0:
+                    break
+                writer.write(answer(path.encode())[: 20 if mood == 1 else None])
+                if mood == 2:
+                    writer.write(answer(b"stray"))
+                await writer.drain()
+                if mood in {1, 3}:
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_breaks_nothing_is_sent_twice_or_taken_for_never_sent_or_given_to_another(seed: int) -> None:
+    moody = _Moody(seed)
+    server = await asyncio.start_server(moody.serve, "127.0.0.1", 0)
+    outcomes: dict[str, Answer | NeverLeft | Broken] = {}
+
+    async def call_many(transport: Transport, worker: int) -> None:
+        for number in range(60):
+            path = f"/{worker}-{number}"
+            outcomes[path] = await transport.call(METHODS[number % len(METHODS)], path)
+
+    port = server.sockets[0].getsockname()[1]
+    async with server, transport_to(f"http://127.0.0.1:{port}", width=4) as transport, asyncio.TaskGroup() as group:
+        for worker in range(8):
+            group.create_task(call_many(transport, worker))
+
+    answers = {path: outcome.body for path, outcome in outcomes.items() if isinstance(outcome, Answer)}
+    assert max(moody.seen.values()) == 1
+    assert [path for path, outcome in outcomes.items() if isinstance(outcome, NeverLeft) and path in moody.seen] == []
+    assert answers == {path: path.encode() for path in answers}
+    assert len(answers) > 100
+    assert any(isinstance(outcome, Broken) for outcome in outcomes.values())
 
 
 # --- what never left -------------------------------------------------------------------------------------------------
