@@ -24,6 +24,7 @@ from gateway.store.base import (
     Settlement,
 )
 from gateway.store.database import Database
+from gateway.store.words import RenderReceipts
 from gateway.worker import Bell
 from tests.store.samples import new_mail, new_order, row, rows
 from tests.support.accounts import make_account
@@ -71,10 +72,16 @@ class WatchedStore(Store):
         looks = self.looks
         await self._wait(lambda: self.looks > looks)
 
-    async def settle_sms(self, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot) -> Settled:
+    async def settle_sms(
+        self,
+        settlements: Sequence[Settlement],
+        now: datetime,
+        render_not: RenderNot,
+        render_receipts: RenderReceipts | None = None,
+    ) -> Settled:
         if self.settle_errors:
             raise self.settle_errors.popleft()
-        settled = await super().settle_sms(settlements, now, render_not)
+        settled = await super().settle_sms(settlements, now, render_not, render_receipts)
         self.events += [one.event for one in settlements if one.sms_id in settled.moved]
         await self._tell()
         return settled

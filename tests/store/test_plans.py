@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.lifecycle import EnvoiId, ReportState, SmsState
-from gateway.store import Store, admission, claims, credit, reports, settling, stepping, tables, watch
+from gateway.store import Store, admission, claims, credit, reports, staging, stepping, tables, watch
 from gateway.store.database import PostgresDatabase
-from gateway.store.tables import REPORT_OPEN, SMS_OPEN
+from gateway.store.tables import REPORT_OPEN, SMS_OPEN, SMS_UNANSWERED
 from tests.store.samples import LATER, change, new_mail, new_order, new_report, new_sms, rows
 from tests.support.clock import START
 
@@ -126,8 +126,8 @@ async def test_the_waiting_are_counted_in_their_index(full_store: Store) -> None
 async def test_the_answers_of_an_envoi_are_found_by_it(full_store: Store) -> None:
     envoi = EnvoiId((await rows(full_store, tables.envoi))[0]["id"])
 
-    await assert_uses(full_store, settling.answers_query([envoi]), "uq_sms_envoi_id|autoindex")
-    unanswered = await plan_by_keys(full_store, settling.unanswered_query([envoi]))
+    await assert_uses(full_store, staging.answers_query([envoi]), "uq_sms_envoi_id|autoindex")
+    unanswered = await plan_by_keys(full_store, staging.incomplete_query([envoi], SMS_UNANSWERED))
     assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unanswered), unanswered
 
 

@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text(), nullable=True),
         sa.Column("ask_at", instant, nullable=True),
         sa.Column("network_at", instant, nullable=True),
+        sa.Column("network_code", sa.Integer(), nullable=True),
     ):
         op.add_column("sms", column)
     op.add_column("envoi", sa.Column("receipts_to", sa.Text(), nullable=True))
@@ -37,7 +38,7 @@ def upgrade() -> None:
     op.execute(f"UPDATE sms SET lane = account WHERE {_SMS_OPEN}")  # noqa: S608 a constant
     op.drop_index("ix_sms_lane", "sms")
     _index("ix_sms_lane", "sms", ["lane", "due_at", "id"], where="(state = 'queued')")
-    _index("ix_sms_ask", "sms", ["ask_at"], where="ask_at IS NOT NULL")
+    _index("ix_sms_ask", "sms", ["provider", "ask_at"], where="ask_at IS NOT NULL")
     _index("ix_sms_ref", "sms", ["provider", "provider_ref"], where="provider_ref IS NOT NULL")
     _index("ix_sms_msisdn", "sms", ["msisdn", "id"], where="msisdn IS NOT NULL")
     if op.get_bind().dialect.name == "postgresql":
@@ -48,6 +49,7 @@ def upgrade() -> None:
             op.create_check_constraint(op.f(name), "report", condition)
     else:
         _rebuild_report()
+    _index("ix_report_receipts", "report", ["envoi_id"], where="(kind = 'receipts')", unique=True)
 
 
 def _create_tables() -> None:
@@ -118,7 +120,7 @@ def _create_tables() -> None:
     )
     _index("ix_receipt_tracker", "receipt", ["tracker"], where="tracker IS NOT NULL")
     _index("ix_receipt_ref", "receipt", ["provider", "provider_ref"], where="provider_ref IS NOT NULL")
-    op.create_index("ix_receipt_age", "receipt", ["received_at"])
+    op.create_index("ix_receipt_age", "receipt", ["provider", "received_at"])
     op.create_index("ix_reply_part_age", "reply_part", ["received_at"])
     _index("ix_carrier_optout_due", "carrier_optout", ["due_at"], where="due_at IS NOT NULL")
 
