@@ -19,24 +19,36 @@ import structlog
 from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
-from gateway.daemon.building import build_intake, own_hostname, reader_pool, report_rules, text_profiles
+from gateway.daemon.building import (
+    build_hooks,
+    build_intake,
+    callback_url,
+    own_hostname,
+    reader_pool,
+    report_rules,
+    text_profiles,
+)
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.room import Room
 from gateway.daemon.shortage import DiskWatch
 from gateway.daemon.soundness import Soundness
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
+from gateway.inquiries import Inquiries
 from gateway.janitor import Janitor
+from gateway.lifecycle import SmsState
 from gateway.mailer import Mailer
 from gateway.outcomes import Outcomes
 from gateway.policy.accounts import Accounts
+from gateway.providers.base import LooksUp, Provider, Reply
 from gateway.providers.registry import build_provider
+from gateway.receipts import Receipts
 from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import Backlog
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
-from gateway.web import HttpServer, health_app
+from gateway.web import Callbacks, Hook, HttpServer, health_app
 from gateway.worker import Bell
 
 T = TypeVar("T")
@@ -149,6 +161,7 @@ class Daemon:
                         ("dispatcher", self._dispatcher.run()),
                         ("mailer", self._mailer.run()),
                         ("janitor", self._janitor.run()),
+                        ("inquiries", self._inquiries.run()),
                         ("room", self._room.run()),
                         ("soundness", self._soundness.run()),
                     )
@@ -203,6 +216,7 @@ class Daemon:
         config, clock = self._config, self._clock
         self._accounts = Accounts(config.accounts)
         self._carriers = self._build_carriers(config, {})
+        self._hooks = build_hooks(config, self._list_providers())
         self._resources.push_async_callback(self._close_carriers)
         mailer_bell, dispatcher_bell = Bell(), Bell()
         outcomes = Outcomes(
@@ -212,6 +226,15 @@ class Daemon:
             rules=report_rules(config),
             mailer_bell=mailer_bell,
             dispatcher_bell=dispatcher_bell,
+            can_ask=self._can_ask,
+        )
+        receipts = Receipts(
+            store=self._store,
+            clock=clock,
+            accounts=lambda: self._accounts,
+            rules=report_rules(config),
+            mailer_bell=mailer_bell,
+            can_ask=self._can_ask,
         )
         self._dispatcher = Dispatcher(
             store=self._store,
@@ -241,12 +264,44 @@ class Daemon:
             bell=mailer_bell,
         )
         self._janitor = Janitor(
-            store=self._store, outcomes=outcomes, clock=clock, mailer_bell=mailer_bell, settings=config.janitor
+            store=self._store,
+            outcomes=outcomes,
+            clock=clock,
+            mailer_bell=mailer_bell,
+            settings=config.janitor,
+            receipts=receipts,
         )
+        self._inquiries = self._build_inquiries(receipts)
         self._http = None
         if config.http.listen is not None:
-            app = health_app(clock=clock, find_obstacles=self._find_obstacles, count_backlog=self._count_backlog)
+            callbacks = Callbacks(
+                clock=clock,
+                find_hook=self._find_hook,
+                take_receipts=receipts.take,
+                take_replies=self._take_replies,
+            )
+            app = health_app(
+                clock=clock,
+                find_obstacles=self._find_obstacles,
+                count_backlog=self._count_backlog,
+                more_routes=callbacks.routes,
+            )
             self._http = HttpServer(app, listen=config.http.listen)
+
+    def _build_inquiries(self, receipts: Receipts) -> Inquiries:
+        janitor = self._config.janitor
+        return Inquiries(
+            store=self._store,
+            receipts=receipts,
+            clock=self._clock,
+            accounts=lambda: self._accounts,
+            providers=self._list_providers,
+            windows_s={
+                SmsState.UNCERTAIN: janitor.reconcile_window_s,
+                SmsState.ACCEPTED: janitor.receipt_window_s,
+            },
+            poll_s=janitor.every_s,
+        )
 
     def _build_room(self) -> Room:
         """Return what the listener asks at MAIL; PostgreSQL's disk is PostgreSQL's to watch."""
@@ -265,7 +320,9 @@ class Daemon:
                 carriers[settings.name] = kept
             else:
                 carriers[settings.name] = Carrier(
-                    provider=build_provider(settings, self._clock), timeout_s=settings.timeout_s, width=settings.width
+                    provider=build_provider(settings, self._clock, callback_url=callback_url(config, settings)),
+                    timeout_s=settings.timeout_s,
+                    width=settings.width,
                 )
         return carriers
 
@@ -287,6 +344,7 @@ class Daemon:
         if waiting:
             _log.warning("restart_needed", sections=waiting)
         self._accounts, self._carriers, self._config = accounts, carriers, config
+        self._hooks = build_hooks(config, self._list_providers())
         self._intake.reconfigure(accounts, text_profiles(config))
         await self._dispatcher.reconfigure(accounts, carriers)
 
@@ -306,7 +364,7 @@ class Daemon:
 
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._is_draining = True
-        for part in (self._dispatcher, self._mailer, self._janitor, self._room, self._soundness):
+        for part in (self._dispatcher, self._mailer, self._janitor, self._inquiries, self._room, self._soundness):
             part.stop()
         try:
             async with asyncio.timeout(GRACE_S):
@@ -318,6 +376,22 @@ class Daemon:
             for stage in late:
                 stage.cancel()
             await asyncio.wait(stages, timeout=_CUT_S)
+
+    # --- what carriers say later ---------------------------------------------------------------------------------
+
+    def _list_providers(self) -> Mapping[str, Provider]:
+        return {name: carrier.provider for name, carrier in self._carriers.items()}
+
+    def _can_ask(self, name: str) -> bool:
+        carrier = self._carriers.get(name)
+        return carrier is not None and isinstance(carrier.provider, LooksUp)
+
+    def _find_hook(self, name: str) -> Hook | None:
+        return self._hooks.get(name)
+
+    async def _take_replies(self, provider: str, replies: Sequence[Reply]) -> None:
+        """HERE replies are handed on, to `gateway.replies`: `Replies.take(provider, replies)`."""
+        _log.debug("replies_dropped", provider=provider, count=len(replies))
 
     # --- what HTTP asks ------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from gateway.lifecycle import Accepted, ReportEvent, ReportId, SmsEvent, Verdict
 from gateway.outcomes import Outcomes, ReportRules
 from gateway.policy.accounts import Account, Accounts
 from gateway.providers.base import Batch
+from gateway.receipts import Receipts
 from gateway.store import Store, StoreSettings, tables
 from gateway.store.base import (
     ClaimedSms,
@@ -31,6 +32,7 @@ from tests.support.accounts import make_account
 from tests.support.clock import ManualClock
 
 DEADLINE_S = 10.0
+RULES = ReportRules(hostname="gw.example.org", validity_s=432_000)
 
 
 class WatchedStore(Store):
@@ -199,6 +201,7 @@ class Rig:
         timeout_s: float = 30.0,
         width: int = 4,
         calls_per_account: int = 2,
+        can_ask: Callable[[str], bool] = lambda _provider: False,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -209,9 +212,18 @@ class Rig:
             store=store,
             clock=clock,
             accounts=lambda: self.accounts,
-            rules=ReportRules(hostname="gw.example.org", validity_s=432_000),
+            rules=RULES,
             mailer_bell=self.mailer_bell,
             dispatcher_bell=self.bell,
+            can_ask=can_ask,
+        )
+        self.receipts = Receipts(
+            store=store,
+            clock=clock,
+            accounts=lambda: self.accounts,
+            rules=RULES,
+            mailer_bell=self.mailer_bell,
+            can_ask=can_ask,
         )
         self.dispatcher = Dispatcher(
             store=store,
@@ -228,6 +240,7 @@ class Rig:
             clock=clock,
             mailer_bell=self.mailer_bell,
             settings=JanitorSettings(every_s=3600),
+            receipts=self.receipts,
         )
 
     def as_carriers(self, *, timeout_s: float = 30.0, width: int = 4) -> Mapping[str, Carrier]:
