@@ -1,8 +1,8 @@
 """Where carriers call back: `/receipts/{name of the carrier}/{secret}`, GET or POST, on the HTTP listener.
 
 Promises. The secret is compared as a digest, in a time that tells nothing, and an unknown carrier and a wrong secret
-are answered alike, before anything is read. Of a request at most `MOST_BODY_BYTES`, `MOST_PARAMETERS` and
-`BODY_DEADLINE_S` are borne. What is said is on disk before the 200, which is empty and the same whether it means
+are answered alike, before anything is read. Of a request at most `MOST_BODY_BYTES` (and as many of
+parameters in its address), `MOST_PARAMETERS` and `BODY_DEADLINE_S` are borne. What is said is on disk before the 200, which is empty and the same whether it means
 anything to us or not; while the store is away it is 503, and the carrier is to come back. Nothing of a request is
 repeated in an answer, and neither its address nor its content ever stands in a log. HEAD does nothing.
 
@@ -121,7 +121,10 @@ class Callbacks:
         return _plain(status)
 
     async def _read(self, request: Request) -> Callback:
-        query = _read_query(request.scope["query_string"])
+        raw_query: bytes = request.scope["query_string"]
+        if len(raw_query) > MOST_BODY_BYTES:
+            raise _Refused(HTTPStatus.REQUEST_URI_TOO_LONG, f"more than {MOST_BODY_BYTES} bytes")
+        query = _read_query(raw_query)
         content_type = request.headers.get("content-type", "")
         body = await self._read_body(request) if request.method == "POST" else b""
         is_form = content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
