@@ -1,10 +1,11 @@
 """Where carriers call back: `/receipts/{name of the carrier}/{secret}`, GET or POST, on the HTTP listener.
 
 Promises. The secret is compared as a digest, in a time that tells nothing, and an unknown carrier and a wrong secret
-are answered alike, before anything is read. Of a request at most `MOST_BODY_BYTES` (and as many of
-parameters in its address), `MOST_PARAMETERS` and `BODY_DEADLINE_S` are borne. What is said is on disk before the 200, which is empty and the same whether it means
-anything to us or not; while the store is away it is 503, and the carrier is to come back. Nothing of a request is
-repeated in an answer, and neither its address nor its content ever stands in a log. HEAD does nothing.
+are answered alike, before anything is read. Of a request at most `MOST_BODY_BYTES` (and as many of parameters in its
+address), `MOST_PARAMETERS` and `BODY_DEADLINE_S` are borne. What is said is on disk before the 200, which is empty and
+the same whether it means anything to us or not; while the store is away it is 503, and the carrier is to come back.
+Nothing of a request is repeated in an answer, and neither its address nor its content ever stands in a log. HEAD does
+nothing.
 
 Diagnostics: events `callback_refused`, `callback_unreadable` (warning), at most one a second in the long run.
 """
