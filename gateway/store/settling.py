@@ -100,10 +100,17 @@ _READ = (
 )
 
 
+_LOCK = (  # built once: building a query takes several times as long as SQLite needs to answer it
+    sa.select(*_READ)
+    .where(_sms.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(_sms.id)
+    .with_for_update(key_share=True)
+)
+
+
 def lock(connection: sa.Connection, ids: Iterable[SmsId]) -> dict[str, sa.RowMapping]:
     """What is known of the SMS; nobody else moves them during the transaction."""
-    wanted = sa.select(*_READ).where(_sms.id.in_(sorted(ids))).order_by(_sms.id).with_for_update(key_share=True)
-    return {row["id"]: row for row in (connection.execute(wanted)).mappings()}
+    return {row["id"]: row for row in connection.execute(_LOCK, {"ids": sorted(ids)}).mappings()}
 
 
 def _is_still_so(row: sa.RowMapping | None, one: Settlement) -> bool:

@@ -7,7 +7,6 @@ once: whoever locks the envoi sees whether it was.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -49,19 +48,45 @@ def stage_reports(
     return tuple(ReportId(str(row["id"])) for row in rows)
 
 
+# Built once: building a query takes several times as long as SQLite needs to answer it
+
+_WANTING = (
+    sa.select(tables.envoi, tables.mail.c.message_id)
+    .join_from(tables.envoi, tables.mail)
+    .where(
+        _envoi.id.in_(sa.bindparam("ids", expanding=True)),
+        sa.or_(
+            _envoi.not_staged_at.is_(None),
+            sa.and_(_envoi.receipts_to.is_not(None), _envoi.receipts_staged_at.is_(None)),
+        ),
+    )
+    .order_by(_envoi.id)
+    .with_for_update(key_share=True, of=tables.envoi)
+)
+INCOMPLETE = (
+    # States as parameters: written out, they would lead SQLite to the index of all that is open, not to these envois
+    sa.select(_sms.envoi_id)
+    .where(
+        _sms.envoi_id.in_(sa.bindparam("ids", expanding=True)),
+        _sms.state.in_(sa.bindparam("states", expanding=True)),
+    )
+    .distinct()
+)
+"""Those of the envois with an SMS in one of the states."""
+
+ANSWERS = (
+    sa.select(_sms.envoi_id, _sms.tel, _sms.state, _sms.code, _sms.network_code, _sms.network_at)
+    .where(_sms.envoi_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(_sms.envoi_id, _sms.position)
+)
+"""The SMS of the envois, in order of position."""
+
+
 def _lock(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, sa.RowMapping]:
     """Those of the envois that still want a report."""
-    wants_receipts = sa.and_(_envoi.receipts_to.is_not(None), _envoi.receipts_staged_at.is_(None))
-    wanted = (
-        sa.select(tables.envoi, tables.mail.c.message_id)
-        .join_from(tables.envoi, tables.mail)
-        .where(_envoi.id.in_(ids), sa.or_(_envoi.not_staged_at.is_(None), wants_receipts))
-        .order_by(_envoi.id)
-        .with_for_update(key_share=True, of=tables.envoi)
-    )
     if not ids:
         return {}
-    return {EnvoiId(row["id"]): row for row in (connection.execute(wanted)).mappings()}
+    return {EnvoiId(row["id"]): row for row in connection.execute(_WANTING, {"ids": ids}).mappings()}
 
 
 # --- the Not ---------------------------------------------------------------------------------------------------------
@@ -84,31 +109,18 @@ def _nots(
     return rows
 
 
-def incomplete_query(ids: Sequence[EnvoiId], states: Sequence[SmsState]) -> sa.Select[Any]:
-    """Those of the envois with an SMS in one of the states."""
-    # States as parameters: written out, they would lead SQLite to the index of all that is open, not to these envois
-    return sa.select(_sms.envoi_id).where(_sms.envoi_id.in_(ids), _sms.state.in_(states)).distinct()
-
-
 def _complete(connection: sa.Connection, ids: Sequence[EnvoiId], states: Sequence[SmsState]) -> list[EnvoiId]:
     """Those of the envois without an SMS in any of the states."""
-    incomplete = set(connection.scalars(incomplete_query(ids, states))) if ids else set()
+    if not ids:
+        return []
+    incomplete = set(connection.scalars(INCOMPLETE, {"ids": ids, "states": states}))
     return [envoi_id for envoi_id in ids if envoi_id not in incomplete]
-
-
-def answers_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
-    """The SMS of the envois, in order of position."""
-    return (
-        sa.select(_sms.envoi_id, _sms.tel, _sms.state, _sms.code, _sms.network_code, _sms.network_at)
-        .where(_sms.envoi_id.in_(ids))
-        .order_by(_sms.envoi_id, _sms.position)
-    )
 
 
 def _answers(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, list[SmsAnswer]]:
     """What the sender is told of each SMS, in order of position (docs/protocol.md §8.2)."""
     answers: dict[EnvoiId, list[SmsAnswer]] = {}
-    for row in connection.execute(answers_query(ids)) if ids else ():
+    for row in connection.execute(ANSWERS, {"ids": ids}) if ids else ():
         answers.setdefault(row.envoi_id, []).append(SmsAnswer(tel=row.tel, code=answer_code(row.state, row.code)))
     return answers
 
@@ -166,7 +178,7 @@ def _was_at_a_carrier(end: SmsEnd) -> bool:
 
 def _ends(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, list[SmsEnd]]:
     ends: dict[EnvoiId, list[SmsEnd]] = {}
-    for row in connection.execute(answers_query(ids)):
+    for row in connection.execute(ANSWERS, {"ids": ids}):
         end = SmsEnd(
             tel=row.tel,
             state=row.state,
