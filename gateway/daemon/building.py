@@ -1,7 +1,7 @@
 """Parts that are built from the configuration in more than one place: for the daemon, and for commands."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateway.clock import Clock
 from gateway.config import Config
@@ -11,11 +11,15 @@ from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TEXT_PROFILES, TextProfile
 from gateway.protocol.reading import Limits, Mode
+from gateway.providers.base import ParsesCallbacks, Provider
+from gateway.providers.registry import ProviderSettings
 from gateway.reader.inline import InlineReader, Reader
 from gateway.reader.pool import ReaderPool
 from gateway.reader.quarantine import Quarantine
 from gateway.store import Store
 from gateway.store.database import sqlite_path
+from gateway.web import Hook
+from gateway.web.receipts import digest_secret
 
 
 def build_intake(
@@ -87,6 +91,26 @@ def intake_rules(config: Config) -> IntakeRules:
 def report_rules(config: Config) -> ReportRules:
     """Return what the reports of this gateway have in common."""
     return ReportRules(hostname=own_hostname(config), validity_s=config.reports.give_up_after_s)
+
+
+def callback_url(config: Config, settings: ProviderSettings) -> str | None:
+    """Return where a carrier is to call back, its secret included; None when it is to call nobody."""
+    secret = settings.callback_secret
+    if secret is None or config.http.public_url is None:
+        return None
+    return f"{config.http.public_url}/receipts/{settings.name}/{secret.get_secret_value()}"
+
+
+def build_hooks(config: Config, providers: Mapping[str, Provider]) -> dict[str, Hook]:
+    """Return how the callbacks of each carrier that calls back are known and read, by its name."""
+    hooks = {}
+    for settings in config.providers:
+        provider = providers[settings.name]
+        known = (settings.callback_secret, settings.previous_callback_secret)
+        digests = tuple(digest_secret(secret.get_secret_value()) for secret in known if secret is not None)
+        if digests and isinstance(provider, ParsesCallbacks):
+            hooks[settings.name] = Hook(parser=provider, digests=digests)
+    return hooks
 
 
 def own_hostname(config: Config) -> str:

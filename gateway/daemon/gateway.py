@@ -12,32 +12,44 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import structlog
 
 from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
-from gateway.daemon.building import build_intake, own_hostname, reader_pool, report_rules, text_profiles
+from gateway.daemon.building import (
+    build_hooks,
+    build_intake,
+    callback_url,
+    own_hostname,
+    reader_pool,
+    report_rules,
+    text_profiles,
+)
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.room import Room
 from gateway.daemon.shortage import DiskWatch
 from gateway.daemon.soundness import Soundness
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
+from gateway.inquiries import Inquiries
 from gateway.janitor import Janitor
+from gateway.lifecycle import SmsState
 from gateway.mailer import Mailer
 from gateway.outcomes import Outcomes
 from gateway.policy.accounts import Accounts
+from gateway.providers.base import LooksUp, Provider, Reply
 from gateway.providers.registry import build_provider
+from gateway.receipts import Receipts
 from gateway.retention import Retention
 from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import Backlog
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
-from gateway.web import HttpServer, health_app
+from gateway.web import Callbacks, Hook, HttpServer, health_app
 from gateway.worker import Bell
 
 T = TypeVar("T")
@@ -71,6 +83,16 @@ class Addresses:
         if self.http is not None:
             words.append("http=" + _written(self.http))
         return " ".join(words)
+
+
+class Part(Protocol):
+    """A stage: it works until it is stopped."""
+
+    async def run(self) -> None:
+        """Work until stopped."""
+
+    def stop(self) -> None:
+        """Nothing more is begun."""
 
 
 class Daemon:
@@ -143,18 +165,8 @@ class Daemon:
         """Work until told to stop, and drain. A part that fails cancels all others and raises its error in a group."""
         try:
             async with asyncio.TaskGroup() as group:
-                stages = [
-                    self._run_stage(group, name, work)
-                    for name, work in (
-                        ("smtp", self._listener.serve()),
-                        ("dispatcher", self._dispatcher.run()),
-                        ("mailer", self._mailer.run()),
-                        ("janitor", self._janitor.run()),
-                        ("retention", self._retention.run()),
-                        ("room", self._room.run()),
-                        ("soundness", self._soundness.run()),
-                    )
-                ]
+                stages = [self._run_stage(group, "smtp", self._listener.serve())]
+                stages += [self._run_stage(group, name, part.run()) for name, part in self._stages().items()]
                 http = [] if self._http is None else [self._run_stage(group, "http", self._http.serve())]
                 _log.info("daemon_ready", addresses=str(self.addresses))
                 await until.wait()
@@ -205,6 +217,7 @@ class Daemon:
         config, clock = self._config, self._clock
         self._accounts = Accounts(config.accounts)
         self._carriers = self._build_carriers(config, {})
+        self._hooks = build_hooks(config, self._list_providers())
         self._resources.push_async_callback(self._close_carriers)
         mailer_bell, dispatcher_bell = Bell(), Bell()
         outcomes = Outcomes(
@@ -214,6 +227,15 @@ class Daemon:
             rules=report_rules(config),
             mailer_bell=mailer_bell,
             dispatcher_bell=dispatcher_bell,
+            can_ask=self._can_ask,
+        )
+        receipts = Receipts(
+            store=self._store,
+            clock=clock,
+            accounts=lambda: self._accounts,
+            rules=report_rules(config),
+            mailer_bell=mailer_bell,
+            can_ask=self._can_ask,
         )
         self._dispatcher = Dispatcher(
             store=self._store,
@@ -243,13 +265,45 @@ class Daemon:
             bell=mailer_bell,
         )
         self._janitor = Janitor(
-            store=self._store, outcomes=outcomes, clock=clock, mailer_bell=mailer_bell, settings=config.janitor
+            store=self._store,
+            outcomes=outcomes,
+            clock=clock,
+            mailer_bell=mailer_bell,
+            settings=config.janitor,
+            receipts=receipts,
         )
         self._retention = Retention(store=self._store, clock=clock, settings=config.retention)
+        self._inquiries = self._build_inquiries(receipts)
         self._http = None
         if config.http.listen is not None:
-            app = health_app(clock=clock, find_obstacles=self._find_obstacles, count_backlog=self._count_backlog)
+            callbacks = Callbacks(
+                clock=clock,
+                find_hook=self._find_hook,
+                take_receipts=receipts.take,
+                take_replies=self._take_replies,
+            )
+            app = health_app(
+                clock=clock,
+                find_obstacles=self._find_obstacles,
+                count_backlog=self._count_backlog,
+                more_routes=callbacks.routes,
+            )
             self._http = HttpServer(app, listen=config.http.listen)
+
+    def _build_inquiries(self, receipts: Receipts) -> Inquiries:
+        janitor = self._config.janitor
+        return Inquiries(
+            store=self._store,
+            receipts=receipts,
+            clock=self._clock,
+            accounts=lambda: self._accounts,
+            providers=self._list_providers,
+            windows_s={
+                SmsState.UNCERTAIN: janitor.reconcile_window_s,
+                SmsState.ACCEPTED: janitor.receipt_window_s,
+            },
+            poll_s=janitor.every_s,
+        )
 
     def _build_room(self) -> Room:
         """Return what the listener asks at MAIL; PostgreSQL's disk is PostgreSQL's to watch."""
@@ -268,7 +322,9 @@ class Daemon:
                 carriers[settings.name] = kept
             else:
                 carriers[settings.name] = Carrier(
-                    provider=build_provider(settings, self._clock), timeout_s=settings.timeout_s, width=settings.width
+                    provider=build_provider(settings, self._clock, callback_url=callback_url(config, settings)),
+                    timeout_s=settings.timeout_s,
+                    width=settings.width,
                 )
         return carriers
 
@@ -290,6 +346,7 @@ class Daemon:
         if waiting:
             _log.warning("restart_needed", sections=waiting)
         self._accounts, self._carriers, self._config = accounts, carriers, config
+        self._hooks = build_hooks(config, self._list_providers())
         self._intake.reconfigure(accounts, text_profiles(config))
         await self._dispatcher.reconfigure(accounts, carriers)
 
@@ -307,9 +364,21 @@ class Daemon:
 
         return group.create_task(stage(), name=name)
 
+    def _stages(self) -> Mapping[str, Part]:
+        """What works on the rows, beside the listeners."""
+        return {
+            "dispatcher": self._dispatcher,
+            "mailer": self._mailer,
+            "janitor": self._janitor,
+            "inquiries": self._inquiries,
+            "retention": self._retention,
+            "room": self._room,
+            "soundness": self._soundness,
+        }
+
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._is_draining = True
-        for part in (self._dispatcher, self._mailer, self._janitor, self._retention, self._room, self._soundness):
+        for part in self._stages().values():
             part.stop()
         try:
             async with asyncio.timeout(GRACE_S):
@@ -321,6 +390,22 @@ class Daemon:
             for stage in late:
                 stage.cancel()
             await asyncio.wait(stages, timeout=_CUT_S)
+
+    # --- what carriers say later ---------------------------------------------------------------------------------
+
+    def _list_providers(self) -> Mapping[str, Provider]:
+        return {name: carrier.provider for name, carrier in self._carriers.items()}
+
+    def _can_ask(self, name: str) -> bool:
+        carrier = self._carriers.get(name)
+        return carrier is not None and isinstance(carrier.provider, LooksUp)
+
+    def _find_hook(self, name: str) -> Hook | None:
+        return self._hooks.get(name)
+
+    async def _take_replies(self, provider: str, replies: Sequence[Reply]) -> None:
+        """HERE replies are handed on, to `gateway.replies`: `Replies.take(provider, replies)`."""
+        _log.debug("replies_dropped", provider=provider, count=len(replies))
 
     # --- what HTTP asks ------------------------------------------------------------------------------------------
 

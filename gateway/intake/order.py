@@ -8,7 +8,7 @@ from gateway.intake.credit_warning import watch_credit
 from gateway.intake.submission import Submission
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsId, SmsState
 from gateway.outcomes import ReportRules
-from gateway.policy.accounts import Account
+from gateway.policy.accounts import Account, ReceiptsBy
 from gateway.policy.admission import Admission, QueuedSms, RefusedSms, admit, read_email_id, read_tracker
 from gateway.policy.report_address import ReportTo, judge_report_address
 from gateway.policy.sender import Allowed, ProvenButWrong
@@ -125,6 +125,7 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
         email_id=email_id,
         customer_tracker=tracker,
         not_to=not_to,
+        receipts_to=not_to if account.receipts is ReceiptsBy.MAIL else None,  # docs/protocol.md §8.6
         report_format=account.report_format,
         commercial=account.commercial,
         fault=admission.fault.code if admission.fault else None,

@@ -43,6 +43,14 @@ class OnUnknown(Enum):
 
 
 @unique
+class ReceiptsBy(Enum):
+    """How the client is told what the network said in the end (docs/protocol.md §8.6)."""
+
+    NONE = "none"
+    MAIL = "mail"  # etatAr
+
+
+@unique
 class OnTooLong(Enum):
     """What to do with a text that needs more parts than allowed (docs/protocol.md §6.4)."""
 
@@ -215,6 +223,10 @@ class Account(Settings):
     )
     report_format: ReportFormat = Field(
         default=ReportFormat.SOURCE, description='"source": as documented; "wellformed": with one root.'
+    )
+    receipts: ReceiptsBy = Field(
+        default=ReceiptsBy.NONE,
+        description='"mail": one more report, etatAr, when it is known which SMS of an envoi arrived; to <emailNot>.',
     )
     mode: Mode | None = Field(default=None, description='"lenient" or "strict" reading; absent: as the listener.')
     default_smslong: int = Field(default=1, ge=1, le=10, description="Parts allowed when a mail has no <smslong>.")

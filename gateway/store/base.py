@@ -255,6 +255,12 @@ class Settlement:
     provider_ref: str | None = None
     parts: int | None = None
     raw: str | None = None  # the provider's answer, capped
+    cost_micros: int | None = None  # millionths of `currency`; None: what was known before
+    currency: str | None = None
+    ask_at: datetime | None = None  # when to ask the carrier what became of it; None: nobody asks
+    network_at: datetime | None = None  # when it arrived, or did not
+    network_code: Code | None = None  # why it did not
+    attempt_epoch: int | None = None  # whose attempt a later word is about; None: that of `epoch`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,11 +282,26 @@ RenderNot = Callable[[AnsweredEnvoi], NewReport]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What a carrier's later word did to an SMS."""
+
+    sms_id: SmsId
+    envoi_id: EnvoiId
+    account: str
+    provider: str
+    event: SmsEvent
+    from_state: SmsState
+    state: SmsState
+    code: Code | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What `settle_sms` moved, and the Not reports it staged."""
+    """What `settle_sms` moved, and the reports it staged: Not, and etatAr."""
 
     moved: tuple[SmsId, ...]
     reports: tuple[ReportId, ...] = ()
+    learnt: tuple[Move, ...] = ()  # by words that came before the answer was recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +312,7 @@ class LostSms:
     envoi_id: EnvoiId
     mail_id: MailId
     account: str
+    provider: str | None = None  # that has, or had, it last
     state: SmsState
     epoch: int
     attempts: int

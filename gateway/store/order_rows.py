@@ -62,6 +62,8 @@ def envoi_row(mail: NewMail, envoi: NewEnvoi, reports: Sequence[NewReport]) -> R
         "mail_id": mail.id,
         "account": mail.account,
         "not_staged_at": mail.received_at if is_answered else None,
+        # Nothing went to a carrier, so the Not says all there is: no etatAr follows (docs/protocol.md §8.6)
+        "receipts_staged_at": mail.received_at if is_answered and envoi.receipts_to is not None else None,
     }
 
 

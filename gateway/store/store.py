@@ -11,7 +11,19 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import sqlalchemy as sa
 
 from gateway.lifecycle import ReportId
-from gateway.store import admission, claims, credit, purging, reports, restoring, settling, stepping, tally, watch
+from gateway.store import (
+    admission,
+    claims,
+    credit,
+    inquiries,
+    purging,
+    receipts,
+    reports,
+    restoring,
+    stepping,
+    tally,
+    watch,
+)
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
@@ -37,6 +49,8 @@ from gateway.store.purging import Forgotten, Purged
 from gateway.store.reserve import Reserve
 from gateway.store.schema import check
 from gateway.store.settings import StoreSettings
+from gateway.store.staging import Writers
+from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -179,16 +193,54 @@ class Store:
         claim = claims.Claim(lane=lane, provider=provider, now=now, lease_until=lease_until, limit=limit)
         return await self._write(claims.claim_batch, claim)
 
-    async def settle_sms(self, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot) -> Settled:
+    async def settle_sms(
+        self,
+        settlements: Sequence[Settlement],
+        now: datetime,
+        render_not: RenderNot,
+        render_receipts: RenderReceipts | None = None,
+    ) -> Settled:
         """The SMS are moved, but for those somebody else moved first; each envoi answered by it has its Not.
 
         `render_not` is called once in the life of an envoi, when its every SMS has its answer, and only if the Not is
-        wanted. `POSTPONED` and `CANCELLED` out of `sending` mean that no call was made: the attempt is forgotten and
+        wanted; `render_receipts` when its every SMS is final, and only if the etatAr is. `POSTPONED` and `CANCELLED`
+        out of `sending` mean that no call was made: the attempt is forgotten and
         not counted. What an SMS had reserved of its account's credit is spent when a carrier took it, and given back
-        when it has any other answer. Raises `ValueError` for a move that the lifecycle does not know, for a move to
-        `queued` without `due_at` (but for RELEASED, which keeps the old one), and for one SMS twice.
+        when it has any other answer. What a carrier said of it before its answer is recorded is applied too. Raises
+        `ValueError` for a move that the lifecycle does not know, for a move to `queued` without `due_at` (but for
+        RELEASED, which keeps the old one), for one SMS twice, and for an etatAr that nothing is given to write.
         """
-        return await self._write(settling.settle, settlements, now, render_not)
+        writers = Writers(not_=render_not, receipts=render_receipts)
+        return await self._write(receipts.settle, settlements, now, writers)
+
+    # --- what carriers say later -------------------------------------------------------------------------------------
+
+    async def learn(self, said: Words, now: datetime, render_not: RenderNot, render_receipts: RenderReceipts) -> Learnt:
+        """What a carrier says is so: its SMS have moved, as far as the lifecycle knows such a move.
+
+        The first final word wins; the same words again change nothing, in whatever order they come. What finds no
+        SMS, or one whose answer is not recorded yet, is kept for a day, and applied as soon as it can be.
+        """
+        return await self._write(receipts.learn, said, now, Writers(not_=render_not, receipts=render_receipts))
+
+    async def learn_kept(
+        self, now: datetime, limit: int, render_not: RenderNot, render_receipts: RenderReceipts
+    ) -> Learnt:
+        """Words that were kept, and can be applied by now, are; those older than a day are gone."""
+        writers = Writers(not_=render_not, receipts=render_receipts)
+        return await self._write(receipts.learn_kept, now, limit, writers)
+
+    async def claim_inquiries(
+        self, *, provider: str, now: datetime, lease_until: datetime, limit: int
+    ) -> tuple[ClaimedInquiry, ...]:
+        """SMS that the carrier is due to be asked for, nobody else's until `lease_until`; the most overdue first."""
+        if self._is_full:
+            return ()
+        return await self._write(inquiries.claim, provider, now, lease_until, limit)
+
+    async def settle_inquiries(self, settlements: Sequence[InquirySettlement]) -> None:
+        """The SMS are asked for again when that says so, unless they have moved since they were claimed."""
+        await self._write(inquiries.settle, settlements)
 
     # --- janitor -----------------------------------------------------------------------------------------------------
 
@@ -196,9 +248,18 @@ class Store:
         """SMS in `sending`, with their `lease`: whoever sees one for longer knows that its claimer died."""
         return await self._read(watch.find, watch.sending_query(limit))
 
-    async def uncertain_sms(self, before: datetime, limit: int) -> tuple[LostSms, ...]:
-        """SMS in `uncertain` since `before` or longer. Longest first."""
-        return await self._read(watch.find, watch.uncertain_query(before, limit))
+    async def uncertain_sms(
+        self, before: datetime, limit: int, *, unasked_before: datetime | None = None
+    ) -> tuple[LostSms, ...]:
+        """SMS in `uncertain` since `before` or longer. Longest first.
+
+        Those that a carrier is still to be asked for only since `unasked_before` or longer, if that is given.
+        """
+        return await self._read(watch.find, watch.uncertain_query(before, limit, unasked_before=unasked_before))
+
+    async def unheard_sms(self, before: datetime, limit: int) -> tuple[LostSms, ...]:
+        """SMS in `accepted` since `before` or longer. Longest first."""
+        return await self._read(watch.find, watch.unheard_query(before, limit))
 
     async def expired_sms(self, now: datetime, limit: int) -> tuple[LostSms, ...]:
         """SMS in `queued` or `held` past their validity. Longest first."""

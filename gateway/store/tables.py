@@ -4,7 +4,7 @@
     mail | refusal | reply ──< report          what goes back
     email_id                                   which emailIds are used up; outlives everything (docs/protocol.md §7.1)
     credit                                     what accounts may still send, in parts (docs/protocol.md §10.2)
-    receipt                                    words of carriers about SMS that are not known yet
+    receipt                                    words of carriers that came too early, or about nothing we know
     reply ──< reply_part                       what was answered by SMS
     optout, carrier_optout                     who wants nothing any more, and what carriers are to be told of it
 
@@ -156,6 +156,7 @@ sms = sa.Table(
     sa.Column("currency", sa.Text),
     sa.Column("ask_at", Instant),  # when to ask the carrier what became of it; None: nobody asks
     sa.Column("network_at", Instant),  # when it arrived, or did not, by the carrier's clock
+    sa.Column("network_code", Number(Code)),  # why it did not, where the carrier says so; `code` is what the Not says
     _known("state", SmsState),
     sa.CheckConstraint(sa.text(f"{one_of('state', SMS_FINAL)} = (settled_at IS NOT NULL)"), name="settled_if_final"),
     sa.CheckConstraint(
@@ -273,7 +274,7 @@ receipt = sa.Table(
     sa.Column("tracker", Foreign(_REASON_BYTES)),
     sa.Column("provider_ref", Foreign(_REASON_BYTES)),
     sa.Column("msisdn", sa.Text),
-    sa.Column("fate", sa.Text, nullable=False),
+    sa.Column("fate", Choice(SmsEvent), nullable=False),
     sa.Column("code", Number(Code)),
     sa.Column("at", Instant),
     sa.Column("cost_micros", sa.BigInteger),
@@ -351,8 +352,8 @@ _index("ix_sms_lease", sms.c.lease_until, where=one_of("state", (SmsState.SENDIN
 _index("ix_sms_expiry", sms.c.expires_at, where=one_of("state", SMS_WAITING))
 # uncertain_sms, backlog, pull_in
 _index("ix_sms_open", sms.c.state, sms.c.since_at, where=one_of("state", SMS_OPEN))
-# asking carriers what became of SMS
-_index("ix_sms_ask", sms.c.ask_at, where=sa.text("ask_at IS NOT NULL"))
+# claim_inquiries: what a carrier is to be asked for
+_index("ix_sms_ask", sms.c.provider, sms.c.ask_at, where=sa.text("ask_at IS NOT NULL"))
 # receipts that name no tracker
 _index("ix_sms_ref", sms.c.provider, sms.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))
 # which SMS a reply answers: the last to the number
@@ -374,11 +375,13 @@ _index("ix_report_refusal", report.c.refusal_id, where=sa.text("refusal_id IS NO
 _index("ix_report_reply", report.c.reply_id, where=sa.text("reply_id IS NOT NULL"))
 sa.Index("ix_envoi_mail", envoi.c.mail_id)
 sa.Index("ix_refusal_age", refusal.c.refused_at)
+# settle_sms, learn: nor two etatAr
+_index("ix_report_receipts", report.c.envoi_id, where=one_of("kind", (ReportKind.RECEIPTS,)), unique=True)
 # early words about an SMS
 _index("ix_receipt_tracker", receipt.c.tracker, where=sa.text("tracker IS NOT NULL"))
 _index("ix_receipt_ref", receipt.c.provider, receipt.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))
-# what of them is too old
-sa.Index("ix_receipt_age", receipt.c.received_at)
+# how many there are of a carrier, and which are too old
+sa.Index("ix_receipt_age", receipt.c.provider, receipt.c.received_at)
 # parts whose others never came
 sa.Index("ix_reply_part_age", reply_part.c.received_at)
 # what carriers are to be told

@@ -156,7 +156,10 @@ async def test_a_store_of_the_version_before_keeps_its_rows(
     sms = sms_row(order.mail, order.envoi, order.envoi.sms[0], is_paid=False)
     envoi = envoi_row(order.mail, order.envoi, ())
     report = report_row(new_report(), START, mail_id=order.mail.id)
-    for table, later in ((sms, ("reserved_parts", "lane", "deliver_at")), (envoi, ("receipts_to",))):
+    for table, later in (
+        (sms, ("reserved_parts", "lane", "deliver_at")),
+        (envoi, ("receipts_to", "receipts_staged_at")),
+    ):
         for column in later:
             del table[column]
 

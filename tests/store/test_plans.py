@@ -8,9 +8,22 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.lifecycle import EnvoiId, ReportState, SmsState
-from gateway.store import Store, admission, claims, credit, purging, reports, settling, stepping, tables, watch
+from gateway.store import (
+    Store,
+    admission,
+    claims,
+    credit,
+    inquiries,
+    purging,
+    receipts,
+    reports,
+    staging,
+    stepping,
+    tables,
+    watch,
+)
 from gateway.store.database import PostgresDatabase
-from gateway.store.tables import REPORT_OPEN, SMS_OPEN
+from gateway.store.tables import REPORT_OPEN, SMS_OPEN, SMS_UNANSWERED
 from tests.store.samples import LATER, change, new_mail, new_order, new_report, new_sms, rows
 from tests.support.clock import START
 
@@ -126,9 +139,24 @@ async def test_the_waiting_are_counted_in_their_index(full_store: Store) -> None
 async def test_the_answers_of_an_envoi_are_found_by_it(full_store: Store) -> None:
     envoi = EnvoiId((await rows(full_store, tables.envoi))[0]["id"])
 
-    await assert_uses(full_store, settling.answers_query([envoi]), "uq_sms_envoi_id|autoindex")
-    unanswered = await plan_by_keys(full_store, settling.unanswered_query([envoi]))
-    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unanswered), unanswered
+    answers = await plan_by_keys(full_store, staging.ANSWERS, ids=[envoi])
+    unanswered = await plan_by_keys(full_store, staging.INCOMPLETE, ids=[envoi], states=SMS_UNANSWERED)
+    for text in (answers, unanswered):
+        assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", text), text
+
+
+async def test_silence_and_questions_are_found_by_their_indexes(full_store: Store) -> None:
+    await assert_uses(full_store, watch.unheard_query(LATER, 10), "ix_sms_open")
+    asked = await plan_by_keys(full_store, inquiries.due_query("carrier", LATER, 10))
+    assert "ix_sms_ask" in asked, asked
+
+
+async def test_a_word_finds_its_sms_by_its_keys(full_store: Store) -> None:
+    by_tracker = await plan_by_keys(full_store, receipts.tracker_query(["T1", "T2"]))
+    by_ref = await plan_by_keys(full_store, receipts.ref_query("carrier", ["77", "78"]))
+
+    assert re.search("uq_sms_tracker|autoindex_sms_3", by_tracker), by_tracker
+    assert "ix_sms_ref" in by_ref, by_ref
 
 
 async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> None:

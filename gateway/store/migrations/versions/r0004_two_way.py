@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text(), nullable=True),
         sa.Column("ask_at", instant, nullable=True),
         sa.Column("network_at", instant, nullable=True),
+        sa.Column("network_code", sa.Integer(), nullable=True),
     ):
         op.add_column("sms", column)
     op.add_column("mail", sa.Column("purged_at", instant, nullable=True))
@@ -38,7 +39,7 @@ def upgrade() -> None:
     op.execute(f"UPDATE sms SET lane = account WHERE {_SMS_OPEN}")  # noqa: S608 a constant
     op.drop_index("ix_sms_lane", "sms")
     _index("ix_sms_lane", "sms", ["lane", "due_at", "id"], where="(state = 'queued')")
-    _index("ix_sms_ask", "sms", ["ask_at"], where="ask_at IS NOT NULL")
+    _index("ix_sms_ask", "sms", ["provider", "ask_at"], where="ask_at IS NOT NULL")
     _index("ix_sms_ref", "sms", ["provider", "provider_ref"], where="provider_ref IS NOT NULL")
     _index("ix_sms_msisdn", "sms", ["msisdn", "id"], where="msisdn IS NOT NULL")
     if op.get_bind().dialect.name == "postgresql":
@@ -57,6 +58,7 @@ def upgrade() -> None:
         _index(f"ix_report_{cause}", "report", [f"{cause}_id"], where=f"{cause}_id IS NOT NULL")
     op.create_index("ix_envoi_mail", "envoi", ["mail_id"])
     op.create_index("ix_refusal_age", "refusal", ["refused_at"])
+    _index("ix_report_receipts", "report", ["envoi_id"], where="(kind = 'receipts')", unique=True)
 
 
 def _create_tables() -> None:
@@ -128,7 +130,7 @@ def _create_tables() -> None:
     )
     _index("ix_receipt_tracker", "receipt", ["tracker"], where="tracker IS NOT NULL")
     _index("ix_receipt_ref", "receipt", ["provider", "provider_ref"], where="provider_ref IS NOT NULL")
-    op.create_index("ix_receipt_age", "receipt", ["received_at"])
+    op.create_index("ix_receipt_age", "receipt", ["provider", "received_at"])
     op.create_index("ix_reply_part_age", "reply_part", ["received_at"])
     _index("ix_carrier_optout_due", "carrier_optout", ["due_at"], where="due_at IS NOT NULL")
 
