@@ -83,7 +83,8 @@ def describe_type(annotation: object) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(f'"{value}"' for value in get_args(annotation))
     if get_origin(annotation) is dict:
-        return f"table of {describe_type(get_args(annotation)[1])}"
+        inner = describe_type(get_args(annotation)[1])
+        return f"table of {inner}" if " or " not in inner else "table"
     if get_origin(annotation) is tuple:
         return f"list of {describe_type(get_args(annotation)[0])}"
     members = [describe_type(member) for member in get_args(annotation) if member is not NoneType]

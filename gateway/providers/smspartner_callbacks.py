@@ -23,7 +23,7 @@ def parse_callback(callback: Callback, *, record: Record) -> list[Receipt | Repl
     """Return what a request says; CallbackUnreadable if it says nothing that is known of this platform."""
     fields = _read_fields(callback)
     kind = fields.get("type")
-    if kind in {"stop", "response"}:
+    if isinstance(kind, str) and kind in {"stop", "response"}:
         return [_read_short_reply(fields, is_stop=kind == "stop", record=record)]
     if "msisdn" in fields:
         return [_read_long_reply(fields, record=record)]

@@ -25,6 +25,10 @@ class SmsPartnerSettings(CarrierSettings):
     api_key_file: str | None = Field(
         default=None, description="File (or systemd credential) that holds the key instead."
     )
+    rate: Annotated[float, Field(ge=0, le=10_000)] = Field(
+        default=5,
+        description="Most SMS a second; no limit is published, so a modest one is kept. 0: as fast as it goes.",
+    )
     long_number: Annotated[str, AfterValidator(_read_long_number)] | None = Field(
         default=None,
         description="Rented number that SMS come from, such as 33755500011: one SMS a call, through vn/send. "
