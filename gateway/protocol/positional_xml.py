@@ -16,7 +16,7 @@ _MOST_DEPTH = 6
 _DECLARATION = re.compile(r"\s*+(?:<\?xml[ \t\r\n][^<>?]{0,200}+\?>)?\s*+")
 _TOKEN = re.compile(
     r"(?P<open><entry[ \t\r\n]*+>)|(?P<close></entry[ \t\r\n]*+>)|(?P<empty><entry[ \t\r\n]*+/>)"
-    r"|<!\[CDATA\[(?P<cdata>(?:[^\]]|\](?!\]>))*+)\]\]>"
+    r"|<!\[CDATA\[(?P<cdata>[^\]]*+(?:\](?!\]>)[^\]]*+)*)\]\]>"
     r"|&(?P<reference>amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});"
     r"|(?P<text>[^<&]++)"
 )
