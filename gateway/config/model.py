@@ -63,8 +63,8 @@ class Document(Settings):
     accounts: tuple[Account, ...] = Field(min_length=1, description="Who may send: one block per client.")
     providers: tuple[ProviderSettings, ...] = Field(
         min_length=1,
-        description="The carriers: one block each. Its kind says which: isendpro, smspartner, webhook (any HTTP interface, "
-        "described in the block) or sandbox; docs/carriers.md and docs/configuration.md have the keys of each.",
+        description="The carriers: one block each. Its kind says which: isendpro, smspartner, webhook (any HTTP "
+        "interface, described in the block) or sandbox; docs/carriers.md and docs/configuration.md have the keys of each.",
     )
     users: tuple[User, ...] = Field(
         default=(), description="People and programs with a password. Not used in this version."
