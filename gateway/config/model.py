@@ -64,7 +64,7 @@ class Document(Settings):
     providers: tuple[ProviderSettings, ...] = Field(
         min_length=1,
         description="The carriers: one block each. Its kind says which: isendpro, smspartner, webhook (any HTTP "
-        "interface, described in the block) or sandbox; docs/carriers.md and docs/configuration.md have the keys of each.",
+        "interface, described in the block) or sandbox. docs/configuration.md has the keys of each.",
     )
     users: tuple[User, ...] = Field(
         default=(), description="People and programs with a password. Not used in this version."
