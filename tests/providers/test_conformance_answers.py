@@ -168,6 +168,7 @@ def test_any_answer_to_a_question_is_told_or_untold(name: str) -> None:
         check()
 
 
+@pytest.mark.slow
 @each_carrier
 async def test_any_callback_is_read_or_unreadable(name: str) -> None:
     async with provider_at(name, "http://127.0.0.1:9") as provider:

@@ -136,6 +136,7 @@ async def test_both_ways_of_looking_up_go_together() -> None:
     assert told(found) == [("TA", "7", Fate.REFUSED), ("TB", "7", Fate.REFUSED)]
 
 
+@pytest.mark.slow
 async def test_look_up_by_tag_ends_with_its_deadline_and_keeps_what_it_has() -> None:
     served = asyncio.Event()
 
