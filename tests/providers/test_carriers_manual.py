@@ -1,4 +1,4 @@
-"""docs/carriers.md says of iSendPro's codes what the table in the code does. (SMS Partner's: test_smspartner_answers.)"""
+"""docs/carriers.md says of iSendPro's codes what the table in the code does."""
 
 import re
 from pathlib import Path
