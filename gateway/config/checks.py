@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gateway.config.model import Document
 from gateway.config.problems import Problem, suggest
 from gateway.policy.accounts import Account, AuthMethod, ReceiptsBy
+from gateway.providers.isendpro import IsendproSettings
 
 Blocks = Sequence[tuple[int, Mapping[str, object]]]
 
@@ -54,7 +55,7 @@ def find_doubts(document: Document) -> Iterator[Problem]:
     for index, provider in enumerate(document.providers):
         if provider.name not in used:
             yield Problem(path=f"providers[{index}]", message="is not used by any account")
-        elif provider.keyid is None and provider.kind != "sandbox":
+        elif isinstance(provider, IsendproSettings) and provider.keyid is None:
             yield Problem(
                 path=f"providers[{index}].keyid_file",
                 message="is absent: the keyid of each account that uses this carrier is passed on to it",

@@ -63,7 +63,11 @@ class Document(Settings):
     retention: RetentionSettings = Field(default=RetentionSettings(), description="How long things are kept.")
     log: LogSettings = Field(default=LogSettings(), description="What is written to stderr.")
     accounts: tuple[Account, ...] = Field(min_length=1, description="Who may send: one block per client.")
-    providers: tuple[ProviderSettings, ...] = Field(min_length=1, description="The carriers: one block each.")
+    providers: tuple[ProviderSettings, ...] = Field(
+        min_length=1,
+        description="The carriers: one block each. Its kind says which: isendpro, smspartner, webhook (any HTTP "
+        "interface, described in the block) or sandbox. docs/configuration.md has the keys of each.",
+    )
     users: tuple[User, ...] = Field(
         default=(), description="People and programs with a password. Not used in this version."
     )

@@ -151,4 +151,8 @@ def _placeholder(field: FieldInfo) -> object:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update(value)
+        return table.as_string()
     return tomlkit.item(value).as_string()

@@ -9,10 +9,11 @@ from gateway.intake import Intake, IntakeRules
 from gateway.intake.judging import Judge
 from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
-from gateway.policy.texts import TEXT_PROFILES, TextProfile
+from gateway.policy.texts import TEXT_PROFILES, TextProfile, described_profile
 from gateway.protocol.reading import Limits, Mode
 from gateway.providers.base import ParsesCallbacks, Provider
 from gateway.providers.registry import ProviderSettings
+from gateway.providers.webhook import WebhookSettings
 from gateway.reader.inline import InlineReader, Reader
 from gateway.reader.pool import ReaderPool
 from gateway.reader.quarantine import Quarantine
@@ -120,4 +121,10 @@ def own_hostname(config: Config) -> str:
 
 def text_profiles(config: Config) -> dict[str, TextProfile]:
     """Return what each carrier does with texts, by the carrier's name."""
-    return {settings.name: TEXT_PROFILES[settings.kind] for settings in config.providers}
+    return {settings.name: _text_profile(settings) for settings in config.providers}
+
+
+def _text_profile(settings: ProviderSettings) -> TextProfile:
+    if isinstance(settings, WebhookSettings):
+        return described_profile(max_parts=settings.max_parts, stop_mention=settings.stop_mention)
+    return TEXT_PROFILES[settings.kind]
