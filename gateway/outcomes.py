@@ -7,13 +7,13 @@ adds the time, writes, rings the bells, and logs one line per move.
 Promises. Only a proven "not sent" is tried again by itself. What is unknown stays `uncertain` until somebody knows or
 the account's own choice is applied, and is never reported as 0 (docs/protocol.md §9).
 
-Diagnostics: events `sms_settled` (info; warning when uncertain), `outcome_delayed` (warning), `report_staged` (info);
-metric `mail2sms_sms_moves_total`.
+Diagnostics: events `sms_settled` (info; warning when uncertain), `outcome_delayed` (warning), `report_staged`,
+`optout_added` (info); metrics `mail2sms_sms_moves_total`, `mail2sms_optouts_total`.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -46,12 +46,16 @@ from gateway.protocol.codes import Code
 from gateway.protocol.report import Not, ReportKind
 from gateway.protocol.report_xml import render_not
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import AnsweredEnvoi, ClaimedSms, LostSms, NewReport, Settled, Settlement
+from gateway.store.base import AnsweredEnvoi, ClaimedSms, LostSms, NewReport, OptOut, Settled, Settlement
+from gateway.store.refusing import OPTED_OUT
+from gateway.store.two_way import Stopped
+from gateway.text.msisdn import mask
 from gateway.worker import Bell
 
 _log = structlog.get_logger(__name__)
 
 _MOVES = Counter("mail2sms_sms_moves_total", "Moves of SMS after their claim.", ("event",), registry=REGISTRY)
+_OPTOUTS = Counter("mail2sms_optouts_total", "Numbers put on the STOP list.", ("source",), registry=REGISTRY)
 
 _MOST_UNKNOWN_ATTEMPTS = 2
 """`on_unknown = "resend"` sends once more, not for ever: a carrier whose answers are always lost may have sent all."""
@@ -139,6 +143,18 @@ def refuse(sms: ClaimedSms, *, code: Code, reason: str) -> Settlement:
     )
 
 
+def stop(sms: ClaimedSms) -> Settlement:
+    """Return the move of a claimed SMS whose number is on the STOP list by now (docs/protocol.md §5.6)."""
+    return Settlement(
+        sms_id=sms.id,
+        epoch=sms.epoch,
+        from_state=SmsState.SENDING,
+        event=SmsEvent.CANCELLED,
+        code=Code.C11_NUMBER_BLACKLISTED,
+        reason=OPTED_OUT,
+    )
+
+
 def resolve(sms: LostSms, account: Account | None, *, now: datetime) -> Settlement:
     """Return the move of an SMS that stayed uncertain for the whole window: the account's choice is applied.
 
@@ -168,6 +184,26 @@ def render_not_report(envoi: AnsweredEnvoi, *, report_id: ReportId, now: datetim
         due_at=now,
         expires_at=now + timedelta(seconds=rules.validity_s),
     )
+
+
+class NotWriter:
+    """Writes the Not of each envoi that is answered in one transaction, and remembers whose they are, for the log."""
+
+    def __init__(self, rules: ReportRules, now: datetime) -> None:
+        self._rules = rules
+        self._now = now
+        self._envois: dict[ReportId, EnvoiId] = {}
+
+    def __call__(self, envoi: AnsweredEnvoi) -> NewReport:
+        """Return the Not."""
+        report_id = ReportId(new_id(self._now))
+        self._envois[report_id] = envoi.envoi_id
+        return render_not_report(envoi, report_id=report_id, now=self._now, rules=self._rules)
+
+    def tell(self, staged: Iterable[ReportId]) -> None:
+        """Log those that are stored."""
+        for report_id in staged:
+            _log.info("report_staged", envoi_id=self._envois[report_id], report_id=report_id, kind=ReportKind.NOT)
 
 
 # --- the moves -------------------------------------------------------------------------------------------------------
@@ -311,25 +347,42 @@ class Outcomes:
         duration_ms: int | None = None,
     ) -> Settled:
         now = self._clock.now()
-        envois: dict[ReportId, EnvoiId] = {}
-
-        def render(envoi: AnsweredEnvoi) -> NewReport:
-            report = render_not_report(envoi, report_id=ReportId(new_id(now)), now=now, rules=self._rules)
-            envois[report.id] = envoi.envoi_id
-            return report
-
-        settled = await self._store.settle_sms(settlements, now, render)
+        nots = NotWriter(self._rules, now)
+        settled = await self._store.settle_sms(settlements, now, nots)
         moved = set(settled.moved)
         for settlement in settlements:
             if settlement.sms_id in moved:  # else somebody else was first, which is normal
                 _tell(settlement, subjects[settlement.sms_id], duration_ms)
-        for report_id in settled.reports:
-            _log.info("report_staged", envoi_id=envois[report_id], report_id=report_id, kind=ReportKind.NOT)
+        nots.tell(settled.reports)
+        tell_opted_out(settled.opted_out)
         if settled.reports:
             self._mailer_bell.ring()
         if any(settlement.due_at is not None for settlement in settlements):
             self._dispatcher_bell.ring()
         return settled
+
+
+def tell_opted_out(added: Iterable[OptOut]) -> None:
+    """Log and count what is new on the STOP list."""
+    for one in added:
+        _OPTOUTS.labels(one.source.value).inc()
+        _log.info("optout_added", account=one.account, msisdn=mask(one.msisdn), source=one.source, note=one.note)
+
+
+def tell_stopped(stopped: Stopped) -> None:
+    """Log and count what is new on the STOP list, and the SMS that were cancelled for it."""
+    tell_opted_out(stopped.added)
+    for sms in stopped.cancelled:
+        _MOVES.labels(SmsEvent.CANCELLED.value).inc()
+        _log.info(
+            "sms_settled",
+            envoi_id=sms.envoi_id,
+            sms_id=sms.id,
+            account=sms.account,
+            state=SmsState.CANCELLED,
+            cause=SmsEvent.CANCELLED,
+            code=Code.C11_NUMBER_BLACKLISTED,
+        )
 
 
 def _of_claimed(sms: ClaimedSms) -> _Subject:

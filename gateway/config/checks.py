@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gateway.config.model import Document
 from gateway.config.problems import Problem, suggest
 from gateway.policy.accounts import Account, AuthMethod
+from gateway.providers.settings import CarrierSettings
 
 Blocks = Sequence[tuple[int, Mapping[str, object]]]
 
@@ -27,11 +28,12 @@ def find_contradictions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _doubles("accounts", "keyid", accounts)
     own = _own_addresses(raw)
     for index, account in accounts:
-        if str(account.get("mail")).lower() in own:
-            yield Problem(
-                path=f"accounts[{index}].mail",
-                message="is an address of this gateway: its warnings would go to nobody",
-            )
+        for key, what in (("mail", "warnings"), ("reply_to", "replies")):
+            if str(account.get(key)).lower() in own:
+                yield Problem(
+                    path=f"accounts[{index}].{key}",
+                    message=f"is an address of this gateway: its {what} would go to nobody",
+                )
         wanted = account.get("providers")
         for position, name in enumerate(wanted if isinstance(wanted, list) else []):
             yield from _unknown(f"accounts[{index}].providers[{position}]", "provider", name, _names(providers))
@@ -49,6 +51,13 @@ def find_doubts(document: Document) -> Iterator[Problem]:
             path="reading.deadline_s",
             message="twice this and patience_s exceed smtp.handler_timeout_s: what is read late is given up",
         )
+    answering = {provider.name for provider in document.providers if _hears(provider)}
+    for index, account in enumerate(document.accounts):
+        if account.reply_to is not None and not answering & set(account.providers):
+            yield Problem(
+                path=f"accounts[{index}].reply_to",
+                message="will get nothing: none of its carriers has a callback_secret",
+            )
     used = {name for account in document.accounts for name in account.providers}
     for index, provider in enumerate(document.providers):
         if provider.name not in used:
@@ -60,6 +69,10 @@ def find_doubts(document: Document) -> Iterator[Problem]:
             )
     for index, _user in enumerate(document.users):
         yield Problem(path=f"users[{index}]", message="is not used in this version: no SMTP AUTH and no console yet")
+
+
+def _hears(provider: CarrierSettings) -> bool:
+    return provider.callback_secret is not None or provider.callback_secret_file is not None
 
 
 def _doubts_about_account(path: str, account: Account) -> Iterator[Problem]:

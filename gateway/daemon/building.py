@@ -9,6 +9,7 @@ from gateway.intake import Intake, IntakeRules
 from gateway.intake.judging import Judge
 from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
+from gateway.policy.optout import find_exempt, list_keepers
 from gateway.policy.texts import TEXT_PROFILES, TextProfile
 from gateway.protocol.reading import Limits, Mode
 from gateway.reader.inline import InlineReader, Reader
@@ -16,6 +17,7 @@ from gateway.reader.pool import ReaderPool
 from gateway.reader.quarantine import Quarantine
 from gateway.store import Store
 from gateway.store.database import sqlite_path
+from gateway.store.two_way import StopRules
 
 
 def build_intake(
@@ -77,11 +79,23 @@ def _quarantine(config: Config) -> Quarantine | None:
 
 def intake_rules(config: Config) -> IntakeRules:
     """Return what holds for every mail."""
-    own = {*config.smtp.recipients, config.reports.sender}
-    return IntakeRules(
-        reports=report_rules(config),
-        own_addresses=frozenset(address.lower() for address in own),
-    )
+    return IntakeRules(reports=report_rules(config), own_addresses=own_addresses(config))
+
+
+def own_addresses(config: Config) -> frozenset[str]:
+    """Return the addresses of this gateway, in lower case: nothing is ever mailed there."""
+    return frozenset(address.lower() for address in (*config.smtp.recipients, config.reports.sender))
+
+
+def syncing_carriers(config: Config) -> tuple[str, ...]:
+    """Return the carriers that are to be told of the STOP list."""
+    return tuple(settings.name for settings in config.providers if settings.sync_optouts)
+
+
+def stop_rules(config: Config) -> StopRules:
+    """Return what whoever changes the STOP list has to know."""
+    accounts = Accounts(config.accounts)
+    return StopRules(exempt=find_exempt(accounts), users=list_keepers(accounts, syncing_carriers(config)))
 
 
 def report_rules(config: Config) -> ReportRules:

@@ -19,7 +19,15 @@ import structlog
 from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
-from gateway.daemon.building import build_intake, own_hostname, reader_pool, report_rules, text_profiles
+from gateway.daemon.building import (
+    build_intake,
+    own_addresses,
+    own_hostname,
+    reader_pool,
+    report_rules,
+    syncing_carriers,
+    text_profiles,
+)
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.room import Room
 from gateway.daemon.shortage import DiskWatch
@@ -28,9 +36,11 @@ from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from gateway.janitor import Janitor
 from gateway.mailer import Mailer
+from gateway.optout_sync import OptOutSync
 from gateway.outcomes import Outcomes
 from gateway.policy.accounts import Accounts
 from gateway.providers.registry import build_provider
+from gateway.replies import Replies
 from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import Backlog
@@ -149,6 +159,8 @@ class Daemon:
                         ("dispatcher", self._dispatcher.run()),
                         ("mailer", self._mailer.run()),
                         ("janitor", self._janitor.run()),
+                        ("replies", self._replies.run()),
+                        ("optouts", self._optout_sync.run()),
                         ("room", self._room.run()),
                         ("soundness", self._soundness.run()),
                     )
@@ -243,10 +255,32 @@ class Daemon:
         self._janitor = Janitor(
             store=self._store, outcomes=outcomes, clock=clock, mailer_bell=mailer_bell, settings=config.janitor
         )
+        self._build_replies(mailer_bell)
         self._http = None
         if config.http.listen is not None:
             app = health_app(clock=clock, find_obstacles=self._find_obstacles, count_backlog=self._count_backlog)
             self._http = HttpServer(app, listen=config.http.listen)
+
+    def _build_replies(self, mailer_bell: Bell) -> None:
+        """Make what takes replies, and what tells carriers of the STOPs among them."""
+        sync_bell = Bell()
+        self._replies = Replies(
+            store=self._store,
+            clock=self._clock,
+            accounts=lambda: self._accounts,
+            syncing=lambda: syncing_carriers(self._config),
+            rules=report_rules(self._config),
+            own_addresses=own_addresses(self._config),
+            mailer_bell=mailer_bell,
+            sync_bell=sync_bell,
+        )
+        self._optout_sync = OptOutSync(
+            store=self._store,
+            clock=self._clock,
+            carriers=lambda: self._carriers,
+            syncing=lambda: syncing_carriers(self._config),
+            bell=sync_bell,
+        )
 
     def _build_room(self) -> Room:
         """Return what the listener asks at MAIL; PostgreSQL's disk is PostgreSQL's to watch."""
@@ -308,6 +342,8 @@ class Daemon:
         self._is_draining = True
         for part in (self._dispatcher, self._mailer, self._janitor, self._room, self._soundness):
             part.stop()
+        self._replies.stop()
+        self._optout_sync.stop()
         try:
             async with asyncio.timeout(GRACE_S):
                 await self._listener.drain(_MAIL_GRACE_S)

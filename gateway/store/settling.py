@@ -4,7 +4,8 @@ A move names the state it comes from and the epoch of the claim: whoever comes s
 in the transaction of the move that completes its envoi, so neither can exist without the other.
 
 Locks are taken in one order everywhere, first SMS by id, then envois by id, then credits by account: two nodes that
-settle the last SMS of one envoi wait for one another, and the second sees what the first has done.
+settle the last SMS of one envoi wait for one another, and the second sees what the first has done. New opt-outs, which
+a carrier's code 11 makes, come last.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +18,8 @@ from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, ReportId, SmsEvent, Sm
 from gateway.pauses import PausePoint, pause_at
 from gateway.protocol.codes import Code
 from gateway.protocol.report import SmsAnswer
-from gateway.store import credit, tables
-from gateway.store.base import AnsweredEnvoi, RenderNot, Settled, Settlement
+from gateway.store import credit, optouts, tables
+from gateway.store.base import AnsweredEnvoi, OptOut, OptOutSource, RenderNot, Settled, Settlement
 from gateway.store.errors import StoreError
 from gateway.store.inserts import insert_all
 from gateway.store.order_rows import report_row
@@ -43,8 +44,25 @@ def settle(
     touched = {EnvoiId(rows[one.sms_id]["envoi_id"]) for one in moving if targets[one.sms_id].is_answered}
     reports = _stage_nots(connection, sorted(touched), now, render_not)
     credit.settle_reserved(connection, [(rows[one.sms_id], targets[one.sms_id]) for one in moving], now)
+    blacklisted = [_optout(rows[one.sms_id], now) for one in moving if _is_blacklisted(one)]
+    opted_out = optouts.add(connection, blacklisted) if blacklisted else ()
     pause_at(PausePoint.SMS_RECORDING)
-    return Settled(moved=tuple(one.sms_id for one in moving), reports=reports)
+    return Settled(moved=tuple(one.sms_id for one in moving), reports=reports, opted_out=opted_out)
+
+
+def _is_blacklisted(one: Settlement) -> bool:
+    """True when the carrier says that the number wants nothing: so nothing more is asked of it (§5.6)."""
+    return one.code is Code.C11_NUMBER_BLACKLISTED and one.event in (SmsEvent.REFUSED, SmsEvent.UNDELIVERED)
+
+
+def _optout(row: sa.RowMapping, now: datetime) -> OptOut:
+    return OptOut(
+        account=row["account"],
+        msisdn=row["msisdn"],
+        since_at=now,
+        source=OptOutSource.CARRIER,
+        note=f"code 11 of {row['provider']}",
+    )
 
 
 def _targets(settlements: Iterable[Settlement]) -> dict[SmsId, SmsState]:
@@ -68,6 +86,8 @@ _READ = (
     _sms.id,
     _sms.envoi_id,
     _sms.account,
+    _sms.msisdn,
+    _sms.provider,
     _sms.state,
     _sms.epoch,
     _sms.attempts,

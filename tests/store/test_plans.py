@@ -139,7 +139,7 @@ async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> N
     assert re.search("pk_mail|autoindex_mail_1", mails), mails
     assert re.search("uq_mail_fingerprint|autoindex_mail_2", mails), mails
     assert re.search("pk_email_id|autoindex_email_id_1", used), used
-    unpaid = await plan(full_store, admission.unpaid_query([order]))
-    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unpaid), unpaid
+    refused = await plan_by_keys(full_store, admission.refused_query([order]))
+    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", refused), refused
     balances = await plan_by_keys(full_store, credit.BALANCES, accounts=["acme", "other"])
     assert re.search("pk_credit|autoindex_credit_1", balances), balances
