@@ -21,8 +21,10 @@ _PIECE = 500
 """Numbers in one transaction: a gateway at work waits for it for some milliseconds."""
 
 _NUMBER_COLUMNS = frozenset(
-    ["msisdn", "number", "phone", "phonenumber", "phone_number", "tel", "telephone", "téléphone", "mobile", "gsm"]
-    + ["num", "numero", "numéro"]
+    {
+        *("msisdn", "number", "phone", "phonenumber", "phone_number", "tel", "telephone", "mobile", "gsm"),
+        *("num", "numero", "numéro", "téléphone"),
+    }
 )
 _SINCE_COLUMNS = frozenset(["since_at", "since", "date", "createdat", "created_at"])
 

@@ -74,8 +74,7 @@ def _store(
     parts: tuple[int, ...] = (1,),
     total: int = 1,
 ) -> ReplyOutcome:
-    marks = tables.reply.c.fingerprint.in_(new.marks)
-    if connection.scalar(sa.select(tables.reply.c.id).where(marks).limit(1)) is not None:
+    if _is_known(connection, new.marks):
         return ReplyKnown()
     answers = _find_answered(connection, new)
     taken = TakenReply(
@@ -100,6 +99,11 @@ def _store(
     return ReplyStored(reply=taken, stopped=stopped, report=report.id if report else None)
 
 
+def _is_known(connection: sa.Connection, marks: Sequence[bytes]) -> bool:
+    known = sa.select(tables.reply.c.id).where(tables.reply.c.fingerprint.in_(marks)).limit(1)
+    return connection.scalar(known) is not None
+
+
 def _insert(connection: sa.Connection, taken: TakenReply, new: NewReply) -> bool:
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = {
@@ -116,7 +120,7 @@ def _insert(connection: sa.Connection, taken: TakenReply, new: NewReply) -> bool
         "raw": new.raw,
     }
     inserted = insert(tables.reply).values(row).on_conflict_do_nothing(index_elements=[tables.reply.c.fingerprint])
-    return bool(connection.execute(inserted).rowcount)
+    return connection.scalar(inserted.returning(tables.reply.c.id)) is not None
 
 
 def _heed(connection: sa.Connection, taken: TakenReply, rules: ReplyRules, render_not: RenderNot) -> Stopped:
@@ -191,7 +195,8 @@ def _take_part(
     connection: sa.Connection, new: NewReply, part: NewPart, rules: ReplyRules, render_not: RenderNot
 ) -> ReplyOutcome:
     rows = _lock_parts(connection, part.key)
-    if any(row["number"] == part.number and row["text"] == new.text for row in rows):
+    is_here = any(row["number"] == part.number and row["text"] == new.text for row in rows)
+    if is_here or _is_known(connection, _marks_alone(new, part)):
         return ReplyKnown()
     is_used_again = any(row["number"] == part.number or row["total"] != part.total for row in rows)
     has_waiting = any(row["joined_at"] is None for row in rows)
@@ -224,10 +229,15 @@ def _take_part(
 def _store_alone(
     connection: sa.Connection, new: NewReply, part: NewPart, rules: ReplyRules, render_not: RenderNot
 ) -> ReplyOutcome:
-    key = part.key
-    mark = mark_of("part", key.provider, key.msisdn, key.sent_to, key.reference, str(part.number), new.text)
-    alone = replace(new, marks=(mark,))
+    alone = replace(new, marks=_marks_alone(new, part))
     return _store(connection, alone, rules, render_not, parts=(part.number,), total=part.total)
+
+
+def _marks_alone(new: NewReply, part: NewPart) -> tuple[bytes, ...]:
+    """What a part that is a reply of its own is known by, for a day or two: references are used again."""
+    key, day = part.key, new.received_at.toordinal()
+    content = (key.provider, key.msisdn, key.sent_to, key.reference, str(part.number), new.text)
+    return tuple(mark_of("part", *content, str(one)) for one in (day, day - 1))
 
 
 def _join(
