@@ -58,6 +58,7 @@ class OptOutSync:
         self._syncing = syncing
         self._gates: dict[str, Gate] = {}
         self._busy: set[str] = set()
+        self._missed: set[str] = set()  # looked for while busy: there may be more than what was claimed
         self._impossible: set[str] = set()
         self._stage = Stage(name="optouts", bell=bell, look=self._look, poll_s=_POLL_S)
 
@@ -73,7 +74,10 @@ class OptOutSync:
         """Start telling each carrier that can be told."""
         for name in self._syncing():
             carrier = self._carriers().get(name)
-            if carrier is None or name in self._busy or not self._gate(name).is_open:
+            if name in self._busy:
+                self._missed.add(name)
+                continue
+            if carrier is None or not self._gate(name).is_open:
                 continue
             if isinstance(carrier.provider, KeepsOptOuts):
                 self._busy.add(name)
@@ -105,6 +109,9 @@ class OptOutSync:
                     break
         finally:
             self._busy.discard(name)
+            if name in self._missed:
+                self._missed.discard(name)
+                self._stage.bell.ring()
 
     async def _tell_one(self, gate: Gate, told: CarrierOptOut, carrier: Carrier, keeper: KeepsOptOuts) -> None:
         now = self._clock.now()

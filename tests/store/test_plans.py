@@ -8,7 +8,20 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.lifecycle import EnvoiId, ReportState, SmsState
-from gateway.store import Store, admission, claims, credit, reports, settling, stepping, tables, watch
+from gateway.store import (
+    Store,
+    admission,
+    claims,
+    credit,
+    optouts,
+    replies,
+    reports,
+    settling,
+    stepping,
+    stopping,
+    tables,
+    watch,
+)
 from gateway.store.database import PostgresDatabase
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN
 from tests.store.samples import LATER, change, new_mail, new_order, new_report, new_sms, rows
@@ -143,3 +156,18 @@ async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> N
     assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", refused), refused
     balances = await plan_by_keys(full_store, credit.BALANCES, accounts=["acme", "other"])
     assert re.search("pk_credit|autoindex_credit_1", balances), balances
+
+
+async def test_the_stop_list_is_asked_by_its_key(full_store: Store) -> None:
+    listed = await plan_by_keys(full_store, optouts.LISTED, accounts=["a", "*"], numbers=["+33600000001", "+3361"])
+
+    assert re.search(r"pk_optout|autoindex_optout_1 \(account=\? AND msisdn=\?\)", listed), listed
+
+
+async def test_what_waits_for_a_number_and_what_a_reply_answers_are_found_by_the_number(full_store: Store) -> None:
+    for query in (
+        stopping.waiting_query("a", ["+33600000001", "+33600000002"], (), 50),
+        stopping.waiting_query("*", ["+33600000001"], ("b",), 50),
+        replies.last_sent_query("+33600000001", "carrier", START),
+    ):
+        await assert_uses(full_store, query, "ix_sms_msisdn")

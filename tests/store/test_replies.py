@@ -80,7 +80,7 @@ async def stored(store: Store, new: NewReply) -> TakenReply:
 
 async def send(store: Store, *, account: str = "acme", provider_ref: str | None = None) -> NewSms:
     """An SMS that the carrier took."""
-    sms = replace(new_sms(), id=new_sms().id, tracker=name("T"))
+    sms = new_sms()
     await store.admit(new_order(sms, mail=new_mail(account=account)))
     (claimed,) = await claim(store, account=account)
     await store.settle_sms([settlement(claimed, SmsEvent.TAKEN, provider_ref=provider_ref)], START, NotMaker())
