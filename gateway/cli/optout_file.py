@@ -160,8 +160,9 @@ def _decode(line: bytes) -> str:
 
 def _split(text: str) -> list[str]:
     delimiter = max(";\t,", key=text.count)
+    is_sound = text.count('"') % 2 == 0  # else what is quoted would go on in the next line
     try:
-        cells = next(csv.reader([text], delimiter=delimiter))
+        cells = next(csv.reader([text], delimiter=delimiter)) if is_sound else text.split(delimiter)
     except csv.Error:
         cells = text.split(delimiter)
     # ="0601020304" is how a spreadsheet is told to leave a zero alone
