@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "backup": "Make a sound copy of the store, also while the gateway works.",
         "restore": "Put a backup into place, and say what becomes of the SMS that waited in it.",
         "verify": "Look for anything wrong in the store, or in a backup of it.",
+        "purge": "Erase now what is older than it is to be kept.",
+        "forget": "Erase everything that names a telephone number, at once.",
         "account": "Write the block of the configuration for a new account.",
         "credit": "Show and change what accounts may still send, counted in parts.",
         "optout": "Show and change the STOP list: numbers that are sent nothing any more.",

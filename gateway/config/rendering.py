@@ -66,6 +66,7 @@ _STARTER: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "http": {"listen": "127.0.0.1:8025"},
         "dispatcher": {},
         "janitor": {},
+        "retention": {},
         "log": {},
         "accounts": {"name": "masociete", "domains": ["masociete.com"], "providers": ["carrier"]},
         "providers": {"name": "carrier", "kind": "isendpro", "base_url": "https://apirest.isendpro.com/cgi-bin"},

@@ -41,6 +41,7 @@ from gateway.outcomes import Outcomes
 from gateway.policy.accounts import Accounts
 from gateway.providers.registry import build_provider
 from gateway.replies import Replies
+from gateway.retention import Retention
 from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import Backlog
@@ -161,6 +162,7 @@ class Daemon:
                         ("janitor", self._janitor.run()),
                         ("replies", self._replies.run()),
                         ("optouts", self._optout_sync.run()),
+                        ("retention", self._retention.run()),
                         ("room", self._room.run()),
                         ("soundness", self._soundness.run()),
                     )
@@ -256,6 +258,7 @@ class Daemon:
             store=self._store, outcomes=outcomes, clock=clock, mailer_bell=mailer_bell, settings=config.janitor
         )
         self._build_replies(mailer_bell)
+        self._retention = Retention(store=self._store, clock=clock, settings=config.retention)
         self._http = None
         if config.http.listen is not None:
             app = health_app(clock=clock, find_obstacles=self._find_obstacles, count_backlog=self._count_backlog)
@@ -325,7 +328,7 @@ class Daemon:
         await self._dispatcher.reconfigure(accounts, carriers)
 
     def _sections_that_wait(self, config: Config) -> list[str]:
-        fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor")
+        fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")
         return [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
 
     # --- stages --------------------------------------------------------------------------------------------------
@@ -340,7 +343,7 @@ class Daemon:
 
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._is_draining = True
-        for part in (self._dispatcher, self._mailer, self._janitor, self._room, self._soundness):
+        for part in (self._dispatcher, self._mailer, self._janitor, self._retention, self._room, self._soundness):
             part.stop()
         self._replies.stop()
         self._optout_sync.stop()

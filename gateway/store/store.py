@@ -16,6 +16,7 @@ from gateway.store import (
     claims,
     credit,
     optouts,
+    purging,
     replies,
     reports,
     restoring,
@@ -47,6 +48,7 @@ from gateway.store.base import (
 from gateway.store.database import Database, connect
 from gateway.store.errors import StoreUnavailable, StoreUnusable, translated
 from gateway.store.group_commit import GroupCommit, Result
+from gateway.store.purging import Forgotten, Purged
 from gateway.store.reserve import Reserve
 from gateway.store.schema import check
 from gateway.store.settings import StoreSettings
@@ -313,6 +315,24 @@ class Store:
     async def send_queued(self, now: datetime) -> int:
         """A restored store is accepted: what waits, and what `hold_queued` held, will be sent; return how many."""
         return await self._write(restoring.release, now)
+
+    async def purge_contents(self, *, before: datetime, now: datetime, limit: int) -> Purged:
+        """Of at most `limit` mails, and as many replies, that came before then the contents are erased.
+
+        Mail, texts, carriers' answers, reports. What has an SMS or a report that waits for anything is left alone.
+        """
+        return await self._write(purging.purge_contents, before, now, limit)
+
+    async def purge_records(self, *, before: datetime, limit: int) -> Purged:
+        """At most `limit` each of mails, refusals and replies that came before then are gone; emailIds stay used.
+
+        Only what `purge_contents` has emptied.
+        """
+        return await self._write(purging.purge_records, before, limit)
+
+    async def forget(self, msisdn: str, *, now: datetime, limit: int) -> Forgotten:
+        """Of at most `limit` SMS to the number (E.164), and of replies from it, nothing is left that names it."""
+        return await self._write(purging.forget, msisdn, now, limit)
 
     # --- everybody ---------------------------------------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ mail = sa.Table(
     sa.Column("fingerprint", sa.LargeBinary),  # of Message-ID, envelope sender and body; only when there is the first
     sa.Column("raw", sa.LargeBinary, nullable=False),
     sa.Column("notes", Notes, nullable=False),
+    sa.Column("purged_at", Instant),  # when its contents were erased; None: they are there
     sa.UniqueConstraint("fingerprint"),  # admit: is it the same mail again (docs/protocol.md §1.6)?
 )
 
@@ -219,7 +220,7 @@ report = sa.Table(
     sa.Column("kind", Choice(ReportKind), nullable=False),
     sa.Column("mail_id", sa.Text, sa.ForeignKey("mail.id")),
     sa.Column("refusal_id", sa.Text, sa.ForeignKey("refusal.id")),
-    sa.Column("envoi_id", sa.Text, sa.ForeignKey("envoi.id")),  # None: of a duplicate, a refusal, or without emailId
+    sa.Column("envoi_id", sa.Text),  # of the mail; None: of a duplicate, a refusal, a reply, or without emailId
     sa.Column("recipient", sa.Text, nullable=False),
     sa.Column("message_id", sa.Text, nullable=False),
     sa.Column("in_reply_to", Foreign(_HEADER_BYTES)),
@@ -296,6 +297,7 @@ reply = sa.Table(
     sa.Column("sms_id", sa.Text),  # the SMS it answers, as far as can be told; no foreign key, for this may outlive it
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # of what makes it the same reply when it comes again
     sa.Column("raw", Foreign(RAW_LIMIT_BYTES), nullable=False),
+    sa.Column("purged_at", Instant),
     sa.UniqueConstraint("fingerprint"),
 )
 
@@ -366,6 +368,15 @@ _index("ix_report_lease", report.c.lease_until, where=one_of("state", (ReportSta
 _index("ix_report_open", report.c.state, report.c.since_at, where=one_of("state", REPORT_OPEN))
 # settle_sms: no envoi has two Not, whatever happens
 _index("ix_report_not", report.c.envoi_id, where=one_of("kind", (ReportKind.NOT,)), unique=True)
+# purging: contents, then records; what belongs to a mail
+_index("ix_mail_contents", mail.c.received_at, where=sa.text("purged_at IS NULL"))
+_index("ix_mail_purged", mail.c.received_at, where=sa.text("purged_at IS NOT NULL"))
+_index("ix_reply_contents", reply.c.received_at, where=sa.text("purged_at IS NULL"))
+_index("ix_report_mail", report.c.mail_id, where=sa.text("mail_id IS NOT NULL"))
+_index("ix_report_refusal", report.c.refusal_id, where=sa.text("refusal_id IS NOT NULL"))
+_index("ix_report_reply", report.c.reply_id, where=sa.text("reply_id IS NOT NULL"))
+sa.Index("ix_envoi_mail", envoi.c.mail_id)
+sa.Index("ix_refusal_age", refusal.c.refused_at)
 # early words about an SMS
 _index("ix_receipt_tracker", receipt.c.tracker, where=sa.text("tracker IS NOT NULL"))
 _index("ix_receipt_ref", receipt.c.provider, receipt.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))

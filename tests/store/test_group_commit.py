@@ -119,6 +119,63 @@ async def test_a_group_has_a_bound_in_bytes() -> None:
     assert [len(each) for each in writer.groups] == [2, 1]
 
 
+async def together(run: Run, writer: Writer, number: int) -> list[str]:
+    """So many are stored in one group; their names."""
+    writer.turn.clear()
+    begun = [run.start() for _ in range(number)]
+    await writer.began.wait()
+    writer.turn.set()
+    await asyncio.wait([task for _, task in begun])
+    writer.began.clear()
+    return [name for name, _ in begun]
+
+
+async def test_who_came_together_is_waited_for() -> None:
+    writer = Writer()
+    async with asyncio.TaskGroup() as group:
+        run = Run(group, writer)
+        before = await together(run, writer, 3)
+        after = []
+        for _ in range(3):
+            assert not writer.began.is_set()
+            after.append(run.start()[0])
+            await asyncio.sleep(0)
+        await writer.began.wait()
+
+    assert writer.groups == [before, after]
+
+
+async def test_who_does_not_come_again_is_not_waited_for_long_nor_twice() -> None:
+    writer = Writer()
+    async with asyncio.TaskGroup() as group:
+        run = Run(group, writer)
+        await together(run, writer, 3)
+        _, alone = run.start()
+        await alone
+        writer.began.clear()
+        run.start()
+        await asyncio.sleep(0)
+
+        assert writer.began.is_set()
+
+    assert [len(each) for each in writer.groups] == [3, 1, 1]
+
+
+async def test_a_leader_cancelled_while_it_waits_for_company_is_replaced() -> None:
+    writer = Writer()
+    async with asyncio.TaskGroup() as group:
+        run = Run(group, writer)
+        before = await together(run, writer, 3)
+        _, leader = run.start()
+        await asyncio.sleep(0)
+        leader.cancel()
+        await asyncio.wait([leader])
+        rest = [run.start()[0] for _ in range(3)]
+
+    assert leader.cancelled()
+    assert writer.groups == [before, rest]
+
+
 async def test_a_leader_cancelled_before_its_turn_is_replaced() -> None:
     writer = Writer()
     writer.turn.clear()

@@ -14,6 +14,7 @@ from gateway.store import (
     claims,
     credit,
     optouts,
+    purging,
     replies,
     reports,
     settling,
@@ -61,7 +62,7 @@ async def plan(store: Store, query: sa.Select[Any]) -> str:
     return await store._database.read(ask)
 
 
-async def plan_by_keys(store: Store, query: sa.Select[Any], **wanted: object) -> str:
+async def plan_by_keys(store: Store, query: sa.Select[Any] | sa.Update, **wanted: object) -> str:
     """The plan of a query for keys, in a table so small that all of it would be read if it could be."""
 
     def ask(connection: sa.Connection) -> str:
@@ -171,3 +172,18 @@ async def test_what_waits_for_a_number_and_what_a_reply_answers_are_found_by_the
         replies.last_sent_query("+33600000001", "carrier", START),
     ):
         await assert_uses(full_store, query, "ix_sms_msisdn")
+
+
+async def test_claimed_rows_are_found_by_their_ids(full_store: Store) -> None:
+    queued = sa.select(tables.sms.c.id).where(tables.sms.c.state == SmsState.QUEUED).limit(1)
+    sms = await full_store._database.read(lambda connection: connection.scalar(queued))
+    taken = {"b_id": sms, "b_since_at": START, "b_lease_until": LATER}
+
+    assert "ix_sms_" not in await plan_by_keys(full_store, claims.CLAIM, **taken, b_provider="carrier")
+    assert "ix_report_" not in await plan_by_keys(full_store, reports.CLAIM, **taken)
+
+
+async def test_what_is_to_be_purged_is_found_by_its_age(full_store: Store) -> None:
+    await assert_uses(full_store, purging.contents_query(LATER, 10), "ix_mail_contents|Seq Scan on mail")
+    await assert_uses(full_store, purging.records_query(LATER, 10), "ix_mail_purged|Seq Scan on mail")
+    await assert_uses(full_store, purging.refusals_query(LATER, 10), "ix_refusal_age|Seq Scan on refusal")

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("network_at", instant, nullable=True),
     ):
         op.add_column("sms", column)
+    op.add_column("mail", sa.Column("purged_at", instant, nullable=True))
     op.add_column("envoi", sa.Column("receipts_to", sa.Text(), nullable=True))
     op.add_column("envoi", sa.Column("receipts_staged_at", instant, nullable=True))
     op.execute(f"UPDATE sms SET lane = account WHERE {_SMS_OPEN}")  # noqa: S608 a constant
@@ -43,12 +44,20 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.add_column("report", sa.Column("reply_id", sa.Text(), nullable=True))
         op.add_column("report", sa.Column("subject", sa.Text(), nullable=True))
+        op.drop_constraint("fk_report_envoi_id", "report", type_="foreignkey")
         op.create_foreign_key("fk_report_reply_id", "report", "reply", ["reply_id"], ["id"])
         for name, condition in (("ck_report_kind_known", _KINDS), ("ck_report_one_cause", _ONE_CAUSE)):
             op.drop_constraint(op.f(name), "report", type_="check")
             op.create_check_constraint(op.f(name), "report", condition)
     else:
         _rebuild_report()
+    _index("ix_mail_contents", "mail", ["received_at"], where="purged_at IS NULL")
+    _index("ix_mail_purged", "mail", ["received_at"], where="purged_at IS NOT NULL")
+    _index("ix_reply_contents", "reply", ["received_at"], where="purged_at IS NULL")
+    for cause in ("mail", "refusal", "reply"):
+        _index(f"ix_report_{cause}", "report", [f"{cause}_id"], where=f"{cause}_id IS NOT NULL")
+    op.create_index("ix_envoi_mail", "envoi", ["mail_id"])
+    op.create_index("ix_refusal_age", "refusal", ["refused_at"])
 
 
 def _create_tables() -> None:
@@ -82,6 +91,7 @@ def _create_tables() -> None:
         sa.Column("sms_id", sa.Text(), nullable=True),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
         sa.Column("raw", sa.Text(), nullable=False),
+        sa.Column("purged_at", instant, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_reply"),
         sa.UniqueConstraint("fingerprint", name="uq_reply_fingerprint"),
     )
@@ -166,7 +176,6 @@ def _create_report() -> None:
         sa.Column("reply_id", sa.Text(), nullable=True),
         sa.Column("subject", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_report"),
-        sa.ForeignKeyConstraint(["envoi_id"], ["envoi.id"], name="fk_report_envoi_id"),
         sa.ForeignKeyConstraint(["mail_id"], ["mail.id"], name="fk_report_mail_id"),
         sa.ForeignKeyConstraint(["refusal_id"], ["refusal.id"], name="fk_report_refusal_id"),
         sa.ForeignKeyConstraint(["reply_id"], ["reply.id"], name="fk_report_reply_id"),
