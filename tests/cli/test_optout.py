@@ -107,7 +107,6 @@ def test_programs_are_told_the_same(optout: Command) -> None:
         (["import"], "give a file or --from-carrier"),
         (["import", "none.csv"], "cannot be read"),
         (["import", "--from-carrier", "nobody"], "nobody is not a carrier of this configuration"),
-        (["import", "--from-carrier", "carrier"], "keeps no list that can be asked for"),
     ],
 )
 def test_what_cannot_be_meant_is_status_2(arguments: list[str], sentence: str, optout: Command) -> None:
@@ -245,6 +244,14 @@ def test_a_carrier_that_does_not_tell_is_status_4(keeper: Keeper, optout: Comman
     done = optout("import", "--from-carrier", "carrier")
 
     assert (done.status, done.stderr) == (4, "carrier did not tell: busy\n")
+
+
+def test_a_carrier_without_a_list_is_status_2(monkeypatch: pytest.MonkeyPatch, optout: Command) -> None:
+    monkeypatch.setattr(command, "build_provider", lambda *_: FakeCarrier())
+    done = optout("import", "--from-carrier", "carrier")
+
+    assert (done.status, done.stdout) == (2, "")
+    assert "carrier keeps no list that can be asked for" in done.stderr
 
 
 def test_a_carrier_that_wants_to_know_is_told_of_changes_by_hand(config: Path, run: Run) -> None:
