@@ -22,6 +22,7 @@ MailId = NewType("MailId", str)
 EnvoiId = NewType("EnvoiId", str)
 SmsId = NewType("SmsId", str)
 ReportId = NewType("ReportId", str)
+ReplyId = NewType("ReplyId", str)
 
 
 @unique

@@ -7,13 +7,13 @@ adds the time, writes, rings the bells, and logs one line per move.
 Promises. Only a proven "not sent" is tried again by itself. What is unknown stays `uncertain` until somebody knows or
 the account's own choice is applied, and is never reported as 0 (docs/protocol.md §9).
 
-Diagnostics: events `sms_settled` (info; warning when uncertain), `receipt_learnt` (info), `outcome_delayed` (warning);
-metric `mail2sms_sms_moves_total`.
+Diagnostics: events `sms_settled` (info; warning when uncertain), `receipt_learnt`, `optout_added` (info),
+`outcome_delayed` (warning); metrics `mail2sms_sms_moves_total`, `mail2sms_optouts_total`.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -45,7 +45,10 @@ from gateway.policy.retry import sms_delay
 from gateway.protocol.codes import Code
 from gateway.reports import ReportRules, ReportWriter, render_not_report
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import ClaimedSms, LostSms, Move, Settled, Settlement
+from gateway.store.base import ClaimedSms, LostSms, Move, OptOut, Settled, Settlement
+from gateway.store.refusing import OPTED_OUT
+from gateway.store.two_way import Stopped
+from gateway.text.msisdn import mask
 from gateway.worker import Bell
 
 __all__ = [
@@ -59,11 +62,14 @@ __all__ = [
     "resolve",
     "settle_verdict",
     "tell_learnt",
+    "tell_opted_out",
+    "tell_stopped",
 ]
 
 _log = structlog.get_logger(__name__)
 
 _MOVES = Counter("mail2sms_sms_moves_total", "Moves of SMS after their claim.", ("event",), registry=REGISTRY)
+_OPTOUTS = Counter("mail2sms_optouts_total", "Numbers put on the STOP list.", ("source",), registry=REGISTRY)
 
 _MOST_UNKNOWN_ATTEMPTS = 2
 """`on_unknown = "resend"` sends once more, not for ever: a carrier whose answers are always lost may have sent all."""
@@ -157,6 +163,18 @@ def refuse(sms: ClaimedSms, *, code: Code, reason: str) -> Settlement:
         event=SmsEvent.REFUSED,
         code=code,
         reason=reason,
+    )
+
+
+def stop(sms: ClaimedSms) -> Settlement:
+    """Return the move of a claimed SMS whose number is on the STOP list by now (docs/protocol.md §5.6)."""
+    return Settlement(
+        sms_id=sms.id,
+        epoch=sms.epoch,
+        from_state=SmsState.SENDING,
+        event=SmsEvent.CANCELLED,
+        code=Code.C11_NUMBER_BLACKLISTED,
+        reason=OPTED_OUT,
     )
 
 
@@ -353,6 +371,7 @@ class Outcomes:
             if settlement.sms_id in moved:  # else somebody else was first, which is normal
                 _tell(settlement, subjects[settlement.sms_id], duration_ms)
         tell_learnt(settled.learnt)
+        tell_opted_out(settled.opted_out)
         writer.tell(settled.reports)
         if settled.reports:
             self._mailer_bell.ring()
@@ -366,6 +385,29 @@ class Outcomes:
             return one
         jitter = random.random()  # noqa: S311 spreads a herd, hides nothing
         return replace(one, ask_at=first_ask(SMS_MOVES[one.from_state][one.event], now, jitter=jitter))
+
+
+def tell_opted_out(added: Iterable[OptOut]) -> None:
+    """Log and count what is new on the STOP list."""
+    for one in added:
+        _OPTOUTS.labels(one.source.value).inc()
+        _log.info("optout_added", account=one.account, msisdn=mask(one.msisdn), source=one.source, note=one.note)
+
+
+def tell_stopped(stopped: Stopped) -> None:
+    """Log and count what is new on the STOP list, and the SMS that were cancelled for it."""
+    tell_opted_out(stopped.added)
+    for sms in stopped.cancelled:
+        _MOVES.labels(SmsEvent.CANCELLED.value).inc()
+        _log.info(
+            "sms_settled",
+            envoi_id=sms.envoi_id,
+            sms_id=sms.id,
+            account=sms.account,
+            state=SmsState.CANCELLED,
+            cause=SmsEvent.CANCELLED,
+            code=Code.C11_NUMBER_BLACKLISTED,
+        )
 
 
 def _of_claimed(sms: ClaimedSms) -> _Subject:

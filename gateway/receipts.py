@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from gateway.clock import Clock
 from gateway.lifecycle import SmsEvent, SmsState
 from gateway.metrics import REGISTRY
-from gateway.outcomes import tell_learnt, to_micros
+from gateway.outcomes import tell_learnt, tell_opted_out, to_micros
 from gateway.policy.accounts import Accounts
 from gateway.policy.asking import first_ask
 from gateway.providers.base import Fate, Receipt
@@ -95,6 +95,7 @@ class Receipts:
 
     def _tell(self, learnt: Learnt, writer: ReportWriter) -> None:
         tell_learnt(learnt.moves)
+        tell_opted_out(learnt.opted_out)
         writer.tell(learnt.reports)
         if learnt.reports:
             self._mailer_bell.ring()

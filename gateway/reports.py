@@ -18,8 +18,8 @@ from gateway.policy.accounts import Accounts
 from gateway.protocol.codes import Code
 from gateway.protocol.report import Ar, NetworkWord, Not, ReportKind, SmsReceipt
 from gateway.protocol.report_xml import render_ar, render_not
-from gateway.store.base import AnsweredEnvoi, NewReport
-from gateway.store.words import EndedEnvoi, SmsEnd
+from gateway.store.base import AnsweredEnvoi, NewReport, RenderNot
+from gateway.store.words import EndedEnvoi, RenderReceipts, SmsEnd
 
 _log = structlog.get_logger(__name__)
 
@@ -88,6 +88,11 @@ class ReportWriter:
         self._rules = rules
         self._accounts = accounts
         self._written: dict[ReportId, tuple[EnvoiId, ReportKind]] = {}
+
+    @property
+    def both(self) -> tuple[RenderNot, RenderReceipts]:
+        """What the store is given: the Not's, then the etatAr's."""
+        return self.write_not, self.write_receipts
 
     def write_not(self, envoi: AnsweredEnvoi) -> NewReport:
         """Return the Not of an envoi."""

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "forget": "Erase everything that names a telephone number, at once.",
         "account": "Write the block of the configuration for a new account.",
         "credit": "Show and change what accounts may still send, counted in parts.",
+        "optout": "Show and change the STOP list: numbers that are sent nothing any more.",
         "carrier": "Ask a carrier what is left, how long a text is, or who wants no SMS.",
         "lint": "Say what would become of a mail, without sending or storing anything.",
         "inject": "Submit a mail as if it had come by SMTP, and print the reply.",

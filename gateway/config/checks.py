@@ -28,11 +28,12 @@ def find_contradictions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _doubles("accounts", "keyid", accounts)
     own = _own_addresses(raw)
     for index, account in accounts:
-        if str(account.get("mail")).lower() in own:
-            yield Problem(
-                path=f"accounts[{index}].mail",
-                message="is an address of this gateway: its warnings would go to nobody",
-            )
+        for key, what in (("mail", "warnings"), ("reply_to", "replies")):
+            if str(account.get(key)).lower() in own:
+                yield Problem(
+                    path=f"accounts[{index}].{key}",
+                    message=f"is an address of this gateway: its {what} would go to nobody",
+                )
         wanted = account.get("providers")
         for position, name in enumerate(wanted if isinstance(wanted, list) else []):
             yield from _unknown(f"accounts[{index}].providers[{position}]", "provider", name, _names(providers))
@@ -89,6 +90,11 @@ def _doubts_about_callbacks(document: Document) -> Iterator[Problem]:
             yield Problem(
                 path=f"accounts[{index}].receipts",
                 message="asks for what none of its carriers says: none has a callback_secret that takes effect",
+            )
+        if account.reply_to is not None and not called.intersection(account.providers):
+            yield Problem(
+                path=f"accounts[{index}].reply_to",
+                message="will get nothing: none of its carriers has a callback_secret that takes effect",
             )
 
 

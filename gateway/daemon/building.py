@@ -9,6 +9,7 @@ from gateway.intake import Intake, IntakeRules
 from gateway.intake.judging import Judge
 from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
+from gateway.policy.optout import find_exempt, list_keepers
 from gateway.policy.texts import TEXT_PROFILES, TextProfile, described_profile
 from gateway.protocol.reading import Limits, Mode
 from gateway.providers.base import ParsesCallbacks, Provider
@@ -19,6 +20,7 @@ from gateway.reader.pool import ReaderPool
 from gateway.reader.quarantine import Quarantine
 from gateway.store import Store
 from gateway.store.database import sqlite_path
+from gateway.store.two_way import StopRules
 from gateway.web import Hook
 from gateway.web.receipts import digest_secret
 
@@ -82,11 +84,23 @@ def _quarantine(config: Config) -> Quarantine | None:
 
 def intake_rules(config: Config) -> IntakeRules:
     """Return what holds for every mail."""
-    own = {*config.smtp.recipients, config.reports.sender}
-    return IntakeRules(
-        reports=report_rules(config),
-        own_addresses=frozenset(address.lower() for address in own),
-    )
+    return IntakeRules(reports=report_rules(config), own_addresses=own_addresses(config))
+
+
+def own_addresses(config: Config) -> frozenset[str]:
+    """Return the addresses of this gateway, in lower case: nothing is ever mailed there."""
+    return frozenset(address.lower() for address in (*config.smtp.recipients, config.reports.sender))
+
+
+def syncing_carriers(config: Config) -> tuple[str, ...]:
+    """Return the carriers that are to be told of the STOP list."""
+    return tuple(settings.name for settings in config.providers if settings.sync_optouts)
+
+
+def stop_rules(config: Config) -> StopRules:
+    """Return what whoever changes the STOP list has to know."""
+    accounts = Accounts(config.accounts)
+    return StopRules(exempt=find_exempt(accounts), users=list_keepers(accounts, syncing_carriers(config)))
 
 
 def report_rules(config: Config) -> ReportRules:

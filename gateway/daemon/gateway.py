@@ -23,9 +23,11 @@ from gateway.daemon.building import (
     build_hooks,
     build_intake,
     callback_url,
+    own_addresses,
     own_hostname,
     reader_pool,
     report_rules,
+    syncing_carriers,
     text_profiles,
 )
 from gateway.daemon.ownership import sole_owner
@@ -38,11 +40,13 @@ from gateway.inquiries import Inquiries
 from gateway.janitor import Janitor
 from gateway.lifecycle import SmsState
 from gateway.mailer import Mailer
+from gateway.optout_sync import OptOutSync
 from gateway.outcomes import Outcomes
 from gateway.policy.accounts import Accounts
-from gateway.providers.base import LooksUp, Provider, Reply
+from gateway.providers.base import LooksUp, Provider
 from gateway.providers.registry import build_provider
 from gateway.receipts import Receipts
+from gateway.replies import Replies
 from gateway.retention import Retention
 from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
@@ -272,6 +276,7 @@ class Daemon:
             settings=config.janitor,
             receipts=receipts,
         )
+        self._build_replies(mailer_bell)
         self._retention = Retention(store=self._store, clock=clock, settings=config.retention)
         self._inquiries = self._build_inquiries(receipts)
         self._http = None
@@ -280,7 +285,7 @@ class Daemon:
                 clock=clock,
                 find_hook=self._find_hook,
                 take_receipts=receipts.take,
-                take_replies=self._take_replies,
+                take_replies=self._replies.take,
             )
             app = health_app(
                 clock=clock,
@@ -303,6 +308,27 @@ class Daemon:
                 SmsState.ACCEPTED: janitor.receipt_window_s,
             },
             poll_s=janitor.every_s,
+        )
+
+    def _build_replies(self, mailer_bell: Bell) -> None:
+        """Make what takes replies, and what tells carriers of the STOPs among them."""
+        sync_bell = Bell()
+        self._replies = Replies(
+            store=self._store,
+            clock=self._clock,
+            accounts=lambda: self._accounts,
+            syncing=lambda: syncing_carriers(self._config),
+            rules=report_rules(self._config),
+            own_addresses=own_addresses(self._config),
+            mailer_bell=mailer_bell,
+            sync_bell=sync_bell,
+        )
+        self._optout_sync = OptOutSync(
+            store=self._store,
+            clock=self._clock,
+            carriers=lambda: self._carriers,
+            syncing=lambda: syncing_carriers(self._config),
+            bell=sync_bell,
         )
 
     def _build_room(self) -> Room:
@@ -371,6 +397,8 @@ class Daemon:
             "mailer": self._mailer,
             "janitor": self._janitor,
             "inquiries": self._inquiries,
+            "replies": self._replies,
+            "optouts": self._optout_sync,
             "retention": self._retention,
             "room": self._room,
             "soundness": self._soundness,
@@ -402,10 +430,6 @@ class Daemon:
 
     def _find_hook(self, name: str) -> Hook | None:
         return self._hooks.get(name)
-
-    async def _take_replies(self, provider: str, replies: Sequence[Reply]) -> None:
-        """HERE replies are handed on, to `gateway.replies`: `Replies.take(provider, replies)`."""
-        _log.debug("replies_dropped", provider=provider, count=len(replies))
 
     # --- what HTTP asks ------------------------------------------------------------------------------------------
 

@@ -76,6 +76,14 @@ class HoursProfile(Enum):
 
 
 @unique
+class ReplyNumbers(Enum):
+    """How the number stands in the mail of a reply (docs/protocol.md §8.6)."""
+
+    PLAIN = "plain"
+    MASKED = "masked"  # first digits and the last three
+
+
+@unique
 class Priority(Enum):
     """Whose SMS go first at a carrier that is busy; in this order."""
 
@@ -243,8 +251,22 @@ class Account(Settings):
         "0: only when it is used up.",
     )
 
+    heeds_stop: bool = Field(
+        default=True,
+        description="SMS to numbers on the STOP list are refused (code 11). `false`, for alerts to people on call, "
+        "sends them all the same; not for commercial accounts.",
+    )
+    reply_to: MailAddress | None = Field(
+        default=None, description="Where replies by SMS are mailed to; absent: they are kept, and mailed to nobody."
+    )
+    reply_numbers: ReplyNumbers = Field(
+        default=ReplyNumbers.PLAIN, description='Who replied, in these mails: "plain" or "masked".'
+    )
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        if self.commercial and not self.heeds_stop:
+            raise ValueError("heeds_stop must be true for a commercial account: whoever answers STOP gets no more")
         if self.keyid is None and self.keyid_file is None:
             raise ValueError("a key is missing: write keyid_file, or keyid")
         if self.default_smslong > self.max_smslong:

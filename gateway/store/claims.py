@@ -4,6 +4,7 @@ A claim commits the attempt before the carrier is called: whatever dies then, th
 made. The SMS of one claim have the same account and the same options, so that they fit into one call.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, SmsEvent, SmsId, SmsState
 from gateway.pauses import PausePoint, pause_at
-from gateway.store import tables
+from gateway.store import optouts, tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
 from gateway.store.inserts import insert_all
@@ -119,15 +120,19 @@ def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ..
             for row in rows
         ],
     )
+    numbers: dict[str, set[str]] = {}
+    for row in rows:
+        numbers.setdefault(row["account"], set()).add(row["msisdn"])
+    opted_out = optouts.find_listed(connection, numbers)
     pause_at(PausePoint.SMS_CLAIMING)
-    return tuple(_claimed(row, claim) for row in rows)
+    return tuple(_claimed(row, claim, opted_out) for row in rows)
 
 
 def _options(row: sa.RowMapping) -> list[object]:
     return [row[column.name] for column in _OPTIONS]
 
 
-def _claimed(row: sa.RowMapping, claim: Claim) -> ClaimedSms:
+def _claimed(row: sa.RowMapping, claim: Claim, opted_out: Collection[tuple[str, str]]) -> ClaimedSms:
     return ClaimedSms(
         id=SmsId(row["id"]),
         mail_id=MailId(row["mail_id"]),
@@ -145,4 +150,5 @@ def _claimed(row: sa.RowMapping, claim: Claim) -> ClaimedSms:
         ucs2=row["ucs2"],
         commercial=row["commercial"],
         expires_at=row["expires_at"],
+        is_opted_out=(row["account"], row["msisdn"]) in opted_out,
     )

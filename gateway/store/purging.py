@@ -204,4 +204,5 @@ def _empty_sms(connection: sa.Connection, ids: Sequence[str] | sa.Select[Any], m
 def _empty_replies(connection: sa.Connection, replies: Sequence[str], now: datetime, values: dict[str, str]) -> None:
     if replies:
         connection.execute(tables.reply.update().where(_reply.id.in_(replies)).values(purged_at=now, **values))
-        connection.execute(tables.report.update().where(_report.reply_id.in_(replies)).values(body=b""))
+        own = tables.report.update().where(_report.reply_id.in_(replies))
+        connection.execute(own.values(body=b"", subject=None))  # which names who wrote

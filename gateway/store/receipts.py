@@ -46,7 +46,8 @@ def settle(connection: sa.Connection, settlements: Sequence[Settlement], now: da
     called = {one.sms_id for one in settlements if one.from_state is SmsState.SENDING} & set(moved)
     if called and connection.scalar(_ANY_KEPT):
         learnt = _take_kept(connection, moves, lock(connection, called).values(), now)
-    return Settled(moved=moved, reports=moves.finish(writers), learnt=learnt)
+    reports = moves.finish(writers)
+    return Settled(moved=moved, reports=reports, learnt=learnt, opted_out=moves.opted_out)
 
 
 def learn(connection: sa.Connection, said: Words, now: datetime, writers: Writers) -> Learnt:
@@ -60,7 +61,8 @@ def learn(connection: sa.Connection, said: Words, now: datetime, writers: Writer
     made = _apply(connection, moves, said, _by_sms(said.words, about, rows), now)
     if kept:
         _keep(connection, said.provider, kept, now)
-    return Learnt(moves=made, kept=len(kept), reports=moves.finish(writers))
+    reports = moves.finish(writers)
+    return Learnt(moves=made, kept=len(kept), reports=reports, opted_out=moves.opted_out)
 
 
 def learn_kept(connection: sa.Connection, now: datetime, limit: int, writers: Writers) -> Learnt:
@@ -72,7 +74,8 @@ def learn_kept(connection: sa.Connection, now: datetime, limit: int, writers: Wr
     ids = connection.scalars(_RIPE, {"limit": limit}).all() if connection.scalar(_ANY_KEPT) else ()
     moves = Moves(connection, now)
     made = _take_kept(connection, moves, lock(connection, map(SmsId, ids)).values(), now) if ids else ()
-    return Learnt(moves=made, reports=moves.finish(writers))
+    reports = moves.finish(writers)
+    return Learnt(moves=made, reports=reports, opted_out=moves.opted_out)
 
 
 # --- which SMS a word is about ---------------------------------------------------------------------------------------

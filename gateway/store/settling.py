@@ -3,7 +3,8 @@
 A move names the state it comes from and the epoch of the claim: whoever comes second moves nothing.
 
 Locks are taken in one order everywhere, first SMS by id, then envois by id, then credits by account: two nodes that
-settle the last SMS of one envoi wait for one another, and the second sees what the first has done.
+settle the last SMS of one envoi wait for one another, and the second sees what the first has done. New opt-outs, which
+a carrier's code 11 makes, come last.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +14,9 @@ import sqlalchemy as sa
 
 from gateway.lifecycle import SMS_MOVES, EnvoiId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.pauses import PausePoint, pause_at
-from gateway.store import credit, tables
-from gateway.store.base import Settlement
+from gateway.protocol.codes import Code
+from gateway.store import credit, optouts, tables
+from gateway.store.base import OptOut, OptOutSource, Settlement
 from gateway.store.errors import StoreError
 from gateway.store.staging import Writers, stage_reports
 from gateway.store.tables import LATER_WORDS, SMS_WAITING, UNCOUNTED
@@ -32,6 +34,8 @@ class Moves:
         self._answered: set[EnvoiId] = set()
         self._ended: set[EnvoiId] = set()
         self._paid: list[tuple[sa.RowMapping, SmsState]] = []
+        self._blacklisted: list[OptOut] = []
+        self.opted_out: tuple[OptOut, ...] = ()
 
     def make(self, settlements: Sequence[Settlement]) -> tuple[SmsId, ...]:
         """The moves are made, those that somebody else did not make first; returns whose."""
@@ -49,16 +53,38 @@ class Moves:
             if target.is_final:
                 self._ended.add(EnvoiId(row["envoi_id"]))
             self._paid.append((row, target))
+            if _is_blacklisted(one):
+                self._blacklisted.append(_optout(row, self._now))
         return tuple(one.sms_id for one in moving)
 
     def finish(self, writers: Writers) -> tuple[ReportId, ...]:
-        """The reports and the credit that follow from all of them are written; returns the reports."""
+        """The reports, the credit and the opt-outs that follow from all of them are written; returns the reports.
+
+        `opted_out` is then what is new on the STOP list, by the carriers' word.
+        """
         if not self._paid:
             return ()
         reports = stage_reports(self._connection, self._answered, self._ended, self._now, writers)
         credit.settle_reserved(self._connection, self._paid, self._now)
+        if self._blacklisted:
+            self.opted_out = optouts.add(self._connection, self._blacklisted)
         pause_at(PausePoint.SMS_RECORDING)
         return reports
+
+
+def _is_blacklisted(one: Settlement) -> bool:
+    """True when the carrier says that the number wants nothing: so nothing more is asked of it (§5.6)."""
+    return one.code is Code.C11_NUMBER_BLACKLISTED and one.event in (SmsEvent.REFUSED, SmsEvent.UNDELIVERED)
+
+
+def _optout(row: sa.RowMapping, now: datetime) -> OptOut:
+    return OptOut(
+        account=row["account"],
+        msisdn=row["msisdn"],
+        since_at=now,
+        source=OptOutSource.CARRIER,
+        note=f"code 11 of {row['provider']}",
+    )
 
 
 def _targets(settlements: Iterable[Settlement]) -> dict[SmsId, SmsState]:

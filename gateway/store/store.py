@@ -16,11 +16,14 @@ from gateway.store import (
     claims,
     credit,
     inquiries,
+    optouts,
     purging,
     receipts,
+    replies,
     reports,
     restoring,
     stepping,
+    stopping,
     tally,
     watch,
 )
@@ -32,6 +35,7 @@ from gateway.store.base import (
     Credit,
     Foreseen,
     LostSms,
+    OptOut,
     Order,
     PulledIn,
     Refusal,
@@ -50,6 +54,7 @@ from gateway.store.reserve import Reserve
 from gateway.store.schema import check
 from gateway.store.settings import StoreSettings
 from gateway.store.staging import Writers
+from gateway.store.two_way import CarrierOptOut, NewReply, PartKey, ReplyOutcome, ReplyRules, Stopped, StopRules
 from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words
 
 P = ParamSpec("P")
@@ -134,9 +139,9 @@ class Store:
 
         Looked at in this order: the same mail again (nothing is written), an emailId used before (the mail and
         `duplicate_reports` are written), else all of it. An envoi that is answered from the start (a fault, every SMS
-        refused) brings its Not in `reports`; any other must not. Where the account has a credit, each SMS reserves its
-        parts, or is refused with code 12; `unpaid_reports` go too when that answers the envoi, and a warning by `watch`
-        when the credit gets low or is gone (docs/protocol.md §10.3).
+        refused) brings its Not in `reports`; any other must not. SMS to numbers on the STOP list are refused with code
+        11 (§5.6). Where the account has a credit, each other reserves its parts, or is refused with code 12, and a
+        warning by `watch` goes when the credit gets low or is gone (§10.3). `early_not` writes the Not when all are.
         Mails that arrive together share a transaction, and one that cannot be stored, or whose caller gives up, harms
         no other. After `StoreUnavailable` it may be stored all the same: the sender sends it again, and it is found.
         """
@@ -295,6 +300,72 @@ class Store:
     async def recover_reports(self, lost: Sequence[SendingReport], now: datetime) -> tuple[ReportId, ...]:
         """Those of the reports that are still in `sending` are due now; returns them. The attempt stays counted."""
         return await self._write(reports.recover, lost, now)
+
+    # --- the STOP list, and replies ----------------------------------------------------------------------------------
+
+    async def stop(
+        self,
+        new: Sequence[OptOut],
+        rules: StopRules,
+        now: datetime,
+        render_not: RenderNot,
+        render_receipts: RenderReceipts | None = None,
+    ) -> Stopped:
+        """These numbers are on the STOP list, SMS that wait for them are cancelled with code 11, with what follows.
+
+        Carriers that keep lists are to be told. At most some hundred at once: it is one transaction.
+        """
+        writers = Writers(not_=render_not, receipts=render_receipts)
+        return await self._write(stopping.stop, new, rules, now, writers)
+
+    async def lift_stop(self, msisdn: str, account: str | None, rules: StopRules, now: datetime) -> tuple[OptOut, ...]:
+        """The number is not on the list of the account, or on none; returns what was there. Nothing is sent by it."""
+        return await self._write(optouts.remove, msisdn, account, rules, now)
+
+    async def optouts(self, *, account: str | None, after: tuple[str, str] | None, limit: int) -> tuple[OptOut, ...]:
+        """The next of the STOP list, by account and number, after that account and number."""
+        return await self._read(optouts.read_page, account, after, limit)
+
+    async def claim_untold(
+        self, provider: str, *, now: datetime, lease_until: datetime, limit: int
+    ) -> tuple[CarrierOptOut, ...]:
+        """What the carrier is to be told of the STOP list; until then it is the caller's to tell."""
+        return await self._write(optouts.claim_untold, provider, now, lease_until, limit)
+
+    async def settle_told(self, told: CarrierOptOut, *, due_at: datetime | None, reason: str | None = None) -> bool:
+        """It was told, or will be again at `due_at`; False: something else is to be told by now."""
+        return await self._write(optouts.settle_told, told, due_at, reason)
+
+    async def take_reply(
+        self,
+        new: NewReply,
+        rules: ReplyRules,
+        render_not: RenderNot,
+        render_receipts: RenderReceipts | None = None,
+    ) -> ReplyOutcome:
+        """The reply is stored once, however often it comes, with all that follows: opt-out, cancelled SMS, mail."""
+        writers = Writers(not_=render_not, receipts=render_receipts)
+        return await self._write(replies.take, new, rules, writers)
+
+    async def overdue_replies(self, before: datetime, now: datetime, limit: int) -> tuple[PartKey, ...]:
+        """Long replies of which parts have been waiting for others since before that instant."""
+        return await self._read(replies.find_overdue, before, now, limit)
+
+    async def finish_reply(
+        self,
+        key: PartKey,
+        now: datetime,
+        rules: ReplyRules,
+        render_not: RenderNot,
+        render_receipts: RenderReceipts | None = None,
+    ) -> ReplyOutcome:
+        """What there is of a long reply is stored as it is."""
+        writers = Writers(not_=render_not, receipts=render_receipts)
+        return await self._write(replies.finish, key, now, rules, writers)
+
+    async def forget_parts(self, before: datetime) -> int:
+        """Parts of stored replies that came before that instant are gone."""
+        return await self._write(replies.forget_parts, before)
 
     # --- operators ---------------------------------------------------------------------------------------------------
 

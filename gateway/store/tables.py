@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from gateway.lifecycle import SMS_MOVES, ReportState, SmsEvent, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportFormat, ReportKind
+from gateway.store.base import OptOutSource
 from gateway.store.columns import Choice, Foreign, Instant, Notes, Number
 
 RAW_LIMIT_BYTES = 4096
@@ -236,6 +237,7 @@ report = sa.Table(
     sa.Column("settled_at", Instant),
     sa.Column("reason", Foreign(RAW_LIMIT_BYTES)),  # the smarthost's last answer
     sa.Column("reply_id", sa.Text, sa.ForeignKey("reply.id")),
+    sa.Column("subject", sa.Text),  # None: that of its kind
     _known("kind", ReportKind),
     _known("state", ReportState),
     sa.CheckConstraint(sa.text(f"{one_of('state', REPORT_FINAL)} = (settled_at IS NOT NULL)"), name="settled_if_final"),
@@ -311,6 +313,7 @@ reply_part = sa.Table(
     sa.Column("total", sa.Integer, nullable=False),
     sa.Column("text", Foreign(_HEADER_BYTES), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
+    sa.Column("joined_at", Instant),  # it is part of a reply; it stays a while, for callbacks come twice
     sa.Column("raw", Foreign(RAW_LIMIT_BYTES), nullable=False),
 )
 
@@ -320,7 +323,7 @@ optout = sa.Table(
     sa.Column("account", sa.Text, primary_key=True),  # "*": all of them
     sa.Column("msisdn", sa.Text, primary_key=True),
     sa.Column("since_at", Instant, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("source", Choice(OptOutSource), nullable=False),
     sa.Column("note", Foreign(_REASON_BYTES)),
 )
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportFormat
-from gateway.store.base import Move, NewReport
+from gateway.store.base import Move, NewReport, OptOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class Learnt:
     moves: tuple[Move, ...] = ()
     kept: int = 0
     reports: tuple[ReportId, ...] = ()
+    opted_out: tuple[OptOut, ...] = ()  # what is new on the STOP list by it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,14 @@ from gateway.store import (
     claims,
     credit,
     inquiries,
+    optouts,
     purging,
     receipts,
+    replies,
     reports,
     staging,
     stepping,
+    stopping,
     tables,
     watch,
 )
@@ -167,10 +170,25 @@ async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> N
     assert re.search("pk_mail|autoindex_mail_1", mails), mails
     assert re.search("uq_mail_fingerprint|autoindex_mail_2", mails), mails
     assert re.search("pk_email_id|autoindex_email_id_1", used), used
-    unpaid = await plan(full_store, admission.unpaid_query([order]))
-    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unpaid), unpaid
+    refused = await plan_by_keys(full_store, admission.refused_query([order]))
+    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", refused), refused
     balances = await plan_by_keys(full_store, credit.BALANCES, accounts=["acme", "other"])
     assert re.search("pk_credit|autoindex_credit_1", balances), balances
+
+
+async def test_the_stop_list_is_asked_by_its_key(full_store: Store) -> None:
+    listed = await plan_by_keys(full_store, optouts.LISTED, accounts=["a", "*"], numbers=["+33600000001", "+3361"])
+
+    assert re.search(r"pk_optout|autoindex_optout_1 \(account=\? AND msisdn=\?\)", listed), listed
+
+
+async def test_what_waits_for_a_number_and_what_a_reply_answers_are_found_by_the_number(full_store: Store) -> None:
+    for query in (
+        stopping.waiting_query("a", ["+33600000001", "+33600000002"], (), 50),
+        stopping.waiting_query("*", ["+33600000001"], ("b",), 50),
+        replies.last_sent_query("+33600000001", "carrier", START),
+    ):
+        await assert_uses(full_store, query, "ix_sms_msisdn")
 
 
 async def test_claimed_rows_are_found_by_their_ids(full_store: Store) -> None:

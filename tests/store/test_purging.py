@@ -200,7 +200,9 @@ def report_of(reply_id: str) -> dict[str, object]:
     report: NewReport = new_report(ReportKind.REPLY)
     kept = {column: getattr(report, column) for column in ("id", "kind", "recipient", "message_id", "in_reply_to")}
     times = {"due_at": report.due_at, "expires_at": report.expires_at, "created_at": START, "since_at": START}
-    return {**kept, **times, "body": SECRET, "state": "due", "epoch": 0, "attempts": 0, "reply_id": reply_id}
+    return {**kept, **times, "body": SECRET, "state": "due", "epoch": 0, "attempts": 0, "reply_id": reply_id} | {
+        "subject": "SMS reply: +33600000001"
+    }
 
 
 async def test_a_reply_is_emptied_then_erased_once_it_was_mailed_on(store: Store) -> None:

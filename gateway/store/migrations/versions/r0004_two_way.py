@@ -44,6 +44,7 @@ def upgrade() -> None:
     _index("ix_sms_msisdn", "sms", ["msisdn", "id"], where="msisdn IS NOT NULL")
     if op.get_bind().dialect.name == "postgresql":
         op.add_column("report", sa.Column("reply_id", sa.Text(), nullable=True))
+        op.add_column("report", sa.Column("subject", sa.Text(), nullable=True))
         op.drop_constraint("fk_report_envoi_id", "report", type_="foreignkey")
         op.create_foreign_key("fk_report_reply_id", "report", "reply", ["reply_id"], ["id"])
         for name, condition in (("ck_report_kind_known", _KINDS), ("ck_report_one_cause", _ONE_CAUSE)):
@@ -106,6 +107,7 @@ def _create_tables() -> None:
         sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("received_at", instant, nullable=False),
+        sa.Column("joined_at", instant, nullable=True),
         sa.Column("raw", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("provider", "msisdn", "sent_to", "reference", "number", name="pk_reply_part"),
     )
@@ -174,6 +176,7 @@ def _create_report() -> None:
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("reply_id", sa.Text(), nullable=True),
+        sa.Column("subject", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_report"),
         sa.ForeignKeyConstraint(["mail_id"], ["mail.id"], name="fk_report_mail_id"),
         sa.ForeignKeyConstraint(["refusal_id"], ["refusal.id"], name="fk_report_refusal_id"),
