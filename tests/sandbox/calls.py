@@ -2,10 +2,41 @@
 
 import httpx
 
+from gateway.sandbox import CarriedSms
+
 KEY = "a296464ce012b8ab710a"
 SMS = {"keyid": KEY, "num": "0612340001", "sms": "Bonjour", "emetteur": "MaSociete", "tracker": "T1"}
 MULTI = {"keyid": KEY, "num": ["0612340001", "33612340002"], "sms": ["Un", "Deux"], "tracker": ["T1", "T2"]}
 DEADLINE_S = 10.0
+
+
+def carried(batch: int) -> CarriedSms:
+    """Return an SMS as the list has it."""
+    return CarriedSms(
+        id=batch,
+        api="isendpro",
+        number="0612340001",
+        text="Bonjour",
+        originator=None,
+        tracker=None,
+        parts=1,
+        time="2026-03-04T09:30:00.000+00:00",
+        msisdn="+33612340001",
+        batch=batch,
+        key="…",
+        nostop=False,
+        ucs2=False,
+        smslong=None,
+        date_envoi=None,
+        trial=False,
+        state="waiting",
+        state_at="2026-03-04T09:30:00.000+00:00",
+        deliver_at=None,
+        message_id=None,
+        long_number=None,
+        receipts_to=None,
+        replies_to=None,
+    )
 
 
 async def send(client: httpx.AsyncClient, fields: object, path: str = "/cgi-bin/sms") -> tuple[int, list[object]]:
