@@ -17,7 +17,7 @@ from gateway.sandbox.phones import MOST_TEXT, SentReply, converse
 from gateway.sandbox.receipts import PARIS
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -53,7 +53,7 @@ _PAGE = """<!doctype html>
 <body>
 <header>
 <h1>Carrier sandbox</h1>
-<p>Nothing is sent to anybody. <span id="live" hidden>Live.</span></p>
+<p>Nothing is sent to anybody. Times are those of Paris. <span id="live" hidden>Live.</span></p>
 </header>
 {phones}
 </body>
@@ -114,7 +114,7 @@ def _render_sms(sms: CarriedSms) -> str:
 
 
 def _render_reply(reply: SentReply) -> str:
-    about = [_NAMES[reply["api"]]] + ([] if reply["told"] else ["nobody to tell: no callback address"])
+    about = [_NAMES[reply["api"]]] + ([] if reply["told"] else ["no callback address"])
     return f"""<li class="reply"><p class="from">answer {_render_time(reply["time"])}</p>
 <p class="text">{escape(reply["text"])}</p><p class="about">{escape(" · ".join(about))}</p></li>"""
 

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import TypedDict, final
 
@@ -29,15 +28,6 @@ class SentReply(TypedDict):
     answers: int  # the id of the SMS; 0: of none
     stop: bool
     told: bool  # whether there was an address to tell it to
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phone:
-    """One number, and what it has seen, oldest first."""
-
-    msisdn: str
-    stopped_at: Sequence[str]  # the carriers that send it nothing any more
-    bubbles: Sequence[CarriedSms | SentReply]
 
 
 class Replies:
@@ -81,7 +71,7 @@ def is_stop(text: str) -> bool:
 def converse(box: MessageBox, replies: Replies) -> Sequence[tuple[str, Sequence[CarriedSms | SentReply]]]:
     """Return the newest conversations, the one that something happened in last first, as number and bubbles."""
     both: list[CarriedSms | SentReply] = [*box.newest(_LOOKED_AT), *replies.newest(_LOOKED_AT)]
-    both.sort(key=lambda bubble: bubble["time"], reverse=True)
+    both.sort(key=lambda bubble: (bubble["time"], "answers" in bubble, bubble["id"]), reverse=True)
     found: OrderedDict[str, list[CarriedSms | SentReply]] = OrderedDict()
     for bubble in both:
         number = bubble["msisdn"] if "msisdn" in bubble else bubble["number"]

@@ -181,7 +181,9 @@ def _check_form(fields: Mapping[str, object], pairs: Sequence[tuple[object, obje
 
 def _is_written_number(number: object) -> bool:
     """True for what may be a number; a service's short one (1595) may, and is refused as no mobile."""
-    return read_number(number) is not None or (isinstance(number, str) and re.fullmatch(r"\d{3,6}", number) is not None)
+    return read_number(number) is not None or (
+        isinstance(number, str) and re.fullmatch(r"[1-9]\d{2,5}", number) is not None
+    )
 
 
 def _judge_number(msisdn: str, *, is_again: bool) -> int:

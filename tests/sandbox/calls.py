@@ -7,6 +7,16 @@ from gateway.sandbox import CarriedSms
 KEY = "a296464ce012b8ab710a"
 SMS = {"keyid": KEY, "num": "0612340001", "sms": "Bonjour", "emetteur": "MaSociete", "tracker": "T1"}
 MULTI = {"keyid": KEY, "num": ["0612340001", "33612340002"], "sms": ["Un", "Deux"], "tracker": ["T1", "T2"]}
+PARTNER = {"apiKey": KEY, "phoneNumbers": "0612340001", "message": "Bonjour"}
+BULK = {
+    "apiKey": KEY,
+    "sender": "AtelierNord",
+    "SMSList": [
+        {"phoneNumber": "0612340001", "message": "Code 4411"},
+        {"phoneNumber": "0612340002", "message": "Code 9027"},
+    ],
+}
+LONG = {"apiKey": KEY, "to": "33612340001", "from": "33755500011", "message": "Bonjour, repondez OUI pour confirmer"}
 DEADLINE_S = 10.0
 
 
