@@ -115,8 +115,9 @@ class Inside:
             return Response(status_code=204)
         if request.method != "POST":
             return JSONResponse(carrier.replies.list())
-        is_form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
         body = await _body_of(request)
+        # Not by the Content-Type: curl calls JSON a form, too.
+        is_form = b"=" in body and not body.lstrip().startswith(b"{")
         asked = _Reply.model_validate(_read_form(body) if is_form else _read_json(body))
         number = read_msisdn(asked.number)
         text = "STOP" if asked.stop else asked.text

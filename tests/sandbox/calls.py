@@ -1,5 +1,8 @@
 """Calls to the sandbox, as a client of the carrier makes them."""
 
+import asyncio
+from pathlib import Path
+
 import httpx
 
 from gateway.sandbox import CarriedSms
@@ -62,3 +65,18 @@ async def post_or_none(client: httpx.AsyncClient, url: str) -> httpx.Response | 
         return await client.post(url, json=SMS)
     except httpx.TransportError:
         return None
+
+
+async def finish(*command: str, cwd: Path) -> tuple[int, str]:
+    """Run the command to its end, and return its status and what it said."""
+    async with asyncio.timeout(110):
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=cwd
+        )
+        try:
+            output, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    return process.returncode or 0, output.decode("utf-8", "replace")
