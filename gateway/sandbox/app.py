@@ -44,11 +44,12 @@ class _CarrierCall:
         if self._sends:
             return await self._carrier.take(self._api, self._path, body)
         fields: Mapping[str, object] | bytes = body
-        if self._by_query or request.method == "GET":
+        if self._by_query or request.method in {"GET", "HEAD"}:
             fields = _first_of_each(request.url.query)
         elif self._path == "/cgi-bin/credit":  # a form
             fields = _first_of_each(body.decode("utf-8", "replace"))
-        return await self._carrier.tell(self._api, request.method, self._path, fields)
+        method = "GET" if request.method == "HEAD" else request.method  # what GET answers, HEAD does, too
+        return await self._carrier.tell(self._api, method, self._path, fields)
 
 
 def build_app(carrier: Carrier) -> Starlette:

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from gateway.clock import Clock, SystemClock
 from gateway.sandbox.app import build_app
-from gateway.sandbox.callbacks import SentCallback
+from gateway.sandbox.callbacks import SentCallback, is_address
 from gateway.sandbox.carrier import Carrier
 from gateway.sandbox.faults import Fault, FaultScript, SandboxError, read_faults
 from gateway.sandbox.messages import CarriedSms
@@ -57,8 +56,9 @@ class Sandbox:
         await self._server.stop()
         if self._background is not None:
             self._background.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._background
+            await asyncio.wait({self._background})
+            if not self._background.cancelled():
+                self._background.result()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -109,7 +109,9 @@ class Sandbox:
         return self._carrier.replies.list()
 
     def call_back(self, api: Api, address: str) -> None:
-        """A client of this carrier wants to be called there, unless a call says otherwise."""
+        """A client of this carrier wants to be called there, unless a call says otherwise; SandboxError if it cannot."""
+        if not is_address(address):
+            raise SandboxError(f"{address} is not an address that can be called: http://HOST:PORT/PATH is one")
         self._carrier.caller.addresses[api] = address
 
     def answer(self, number: str, text: str, to: str | None = None) -> SentReply:

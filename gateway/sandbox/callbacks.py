@@ -25,6 +25,9 @@ PAUSES_S = (0.5, 2.0)
 _WIDTH = 8
 _ANSWER_SHOWN_BYTES = 200
 
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ExceptionGroup)
+"""What a call runs into. TimeoutError is an OSError; a group comes from a connection that was tried in several ways."""
+
 Kind = Literal["receipt", "reply", "hlr"]
 Outcome = Literal["waiting", "answered", "failed", "dropped"]
 
@@ -129,7 +132,7 @@ class Caller:
             try:
                 async with asyncio.timeout(DEADLINE_S):
                     await self._call(client, callback, record)
-            except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError) as error:
+            except _FAILURES as error:
                 record["error"] = str(error) or type(error).__name__
             status = record["status"]
             if status is not None and record["error"] is None and 200 <= status < 300:
@@ -177,4 +180,4 @@ def is_address(url: str) -> bool:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
         return False
-    return parsed.scheme in {"http", "https"} and bool(parsed.host)
+    return parsed.scheme in {"http", "https"} and bool(parsed.host) and (parsed.port or 1) < 65_536

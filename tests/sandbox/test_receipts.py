@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from gateway.sandbox import Sandbox, SandboxError
+from gateway.sandbox import Api, Sandbox, SandboxError
 from tests.sandbox.calls import LONG, MULTI, PARTNER, SMS, send
 from tests.sandbox.listener import Call, Listener
 from tests.support.clock import ManualClock
@@ -115,6 +115,19 @@ async def test_callback_is_tried_again(client: httpx.AsyncClient, listener: List
     calls = await listener.wait_for(3)
 
     assert [call.query["statut"] for call in calls] == ["0", "0", "0"]
+
+
+@pytest.mark.slow
+async def test_client_that_cannot_be_called_is_given_up(client: httpx.AsyncClient) -> None:
+    await client.put("/sandbox/callbacks", json={"isendpro": "http://127.0.0.1:1/"})
+    async with client.stream("GET", "/sandbox/events") as events:
+        await send(client, SMS)
+        async for _ in events.aiter_lines():
+            found = (await client.get("/sandbox/callbacks")).json()["callbacks"]
+            if found and found[0]["outcome"] == "failed":
+                break
+
+    assert (found[0]["tries"], found[0]["status"], bool(found[0]["error"])) == (3, None, True)
 
 
 # --- later -----------------------------------------------------------------------------------------------------------
@@ -263,6 +276,11 @@ async def test_reply_that_cannot_be_is_refused(client: httpx.AsyncClient, body: 
     assert answer.json()["error"]
 
 
+def test_client_that_has_no_address_cannot_be_called() -> None:
+    with pytest.raises(SandboxError, match="not an address"):
+        Sandbox().call_back(Api.ISENDPRO, "nowhere")
+
+
 def test_nobody_answers_what_they_never_got() -> None:
     with pytest.raises(SandboxError, match="nothing was sent"):
         Sandbox().answer("+33612340001", "Oui")
@@ -341,7 +359,10 @@ async def test_receipts_out_of_order_end_with_what_is_no_news(
     ]
 
 
-@pytest.mark.parametrize("told", [{"isendpro": "ftp://x/"}, {"isendpro": "http://"}, {"other": "http://x/"}, []])
+@pytest.mark.parametrize(
+    "told",
+    [{"isendpro": "ftp://x/"}, {"isendpro": "http://"}, {"isendpro": "http://x:99999/"}, {"other": "http://x/"}, []],
+)
 async def test_address_that_is_none_is_refused(client: httpx.AsyncClient, told: object) -> None:
     answer = await client.put("/sandbox/callbacks", content=json.dumps(told))
 
