@@ -109,7 +109,7 @@ class Sandbox:
         return self._carrier.replies.list()
 
     def call_back(self, api: Api, address: str) -> None:
-        """A client of this carrier wants to be called there, unless a call says otherwise; SandboxError if it cannot."""
+        """A client of this carrier wants to be called there, unless a call says otherwise; SandboxError if none can."""
         if not is_address(address):
             raise SandboxError(f"{address} is not an address that can be called: http://HOST:PORT/PATH is one")
         self._carrier.caller.addresses[api] = address

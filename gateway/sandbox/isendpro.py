@@ -129,7 +129,7 @@ def settle(order: Order, *, stops: StopList, purse: Purse | None, price: Decimal
             code = 11
         elif code == 0 and purse is not None and not order.is_trial and not purse.spend(price * line.parts):
             code = 12
-        lines.append(replace(line, code=code))
+        lines.append(line if code == line.code else replace(line, code=code))
     return replace(order, lines=lines)
 
 

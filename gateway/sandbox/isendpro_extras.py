@@ -182,8 +182,10 @@ class IsendproExtras:
         for number in numbers:
             code = 7 if read_msisdn(number) is None else 0
             if code == 0 and action == "add" and number not in held:
-                code = 29 if len(held) >= MOST_IN_DIRECTORY else 0
-                held += [number] if code == 0 else []
+                if len(held) >= MOST_IN_DIRECTORY:
+                    code = 29
+                else:
+                    held.append(number)
             elif code == 0 and action == "del" and number in held:
                 held.remove(number)
             message = label_of(code) if code else "Le repertoire a ete modifie"
