@@ -74,7 +74,9 @@ class Carrier:
             group.create_task(self.caller.run(), name="sandbox-callbacks")
 
     def reset(self) -> None:
-        """Everything is as it was at the start, but for the addresses of callbacks."""
+        """Everything is as it was at the start, but for the addresses of callbacks; what is under way never arrives."""
+        self.timetable.clear()
+        self.box.unschedule()
         self.box.clear()
         self.replies.clear()
         self.caller.clear()

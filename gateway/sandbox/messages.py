@@ -50,6 +50,7 @@ class MessageBox:
     def __init__(self, pulse: Pulse | None = None) -> None:
         self._messages: OrderedDict[int, CarriedSms] = OrderedDict()
         self._calls: dict[int, list[int]] = {}  # message_id: ids
+        self._scheduled: set[int] = set()  # also of those that were forgotten: they go all the same
         self._changed = asyncio.Condition()
         self._pulse = Pulse() if pulse is None else pulse
 
@@ -58,6 +59,8 @@ class MessageBox:
         async with self._changed:
             for message in messages:
                 self._messages[message["id"]] = message
+                if message["state"] == "scheduled":
+                    self._scheduled.add(message["id"])
                 if message["message_id"] is not None:
                     self._calls.setdefault(message["message_id"], []).append(message["id"])
             while len(self._messages) > MOST_MESSAGES:
@@ -68,15 +71,16 @@ class MessageBox:
         self._pulse.beat()
 
     def move(self, sms_id: int, state: State, at: str) -> None:
-        """The SMS is in this state now; nothing happens if it was forgotten."""
+        """The SMS is in this state now; one that was forgotten stays so."""
+        self._scheduled.discard(sms_id)  # no state leads back there
         message = self._messages.get(sms_id)
         if message is not None:
             self._messages[sms_id] = {**message, "state": state, "state_at": at}
             self._pulse.beat()
 
-    def find(self, sms_id: int) -> CarriedSms | None:
-        """Return this SMS as it is now; None if it was forgotten."""
-        return self._messages.get(sms_id)
+    def is_scheduled(self, sms_id: int) -> bool:
+        """Tell whether this SMS is still to be sent, forgotten or not."""
+        return sms_id in self._scheduled
 
     def of_call(self, message_id: int) -> Sequence[CarriedSms]:
         """Return the SMS of one call, by what its client was told; nothing if there is no such call."""
@@ -100,6 +104,10 @@ class MessageBox:
         self._messages.clear()
         self._calls.clear()
         self._pulse.beat()
+
+    def unschedule(self) -> None:
+        """Nothing is to be sent any more."""
+        self._scheduled.clear()
 
     def __len__(self) -> int:
         return len(self._messages)

@@ -106,8 +106,7 @@ class Network:
 
     async def _send_off(self, sms: CarriedSms, fault: Fault | None) -> None:
         """A scheduled SMS goes, unless it has gone or was cancelled; one that was forgotten goes all the same."""
-        current = self._box.find(sms["id"]) or sms
-        if current["state"] == "scheduled":
+        if self._box.is_scheduled(sms["id"]):
             self._move(sms, "waiting")
             waiting: CarriedSms = {**sms, "state": "waiting"}
             self._timetable.put(self._clock.now() + self._delay_of(fault), partial(self._arrive, [waiting], fault))

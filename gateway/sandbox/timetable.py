@@ -33,6 +33,10 @@ class Timetable:
             heapq.heappush(self._entries, (due_at, next(self._order), action))
             self._changed.set()
 
+    def clear(self) -> None:
+        """Nothing of what is in it happens."""
+        self._entries.clear()
+
     def wake(self) -> None:
         """Look at the clock now: somebody moved it."""
         self._changed.set()

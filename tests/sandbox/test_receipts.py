@@ -160,6 +160,37 @@ async def test_what_is_scheduled_can_be_sent_at_once(
     assert [sms["state"] for sms in sandbox.messages] == ["delivered"]
 
 
+async def test_what_went_or_was_cancelled_does_not_go_again_when_it_is_forgotten(
+    sandbox: Sandbox, client: httpx.AsyncClient, listener: Listener, clock: ManualClock
+) -> None:
+    when = {"scheduledDeliveryDate": "04/03/2026", "time": 11, "minute": 0}
+    cancelled = (await client.post("/v1/send", json={**PARTNER, **when})).json()["message_id"]
+    await client.get("/v1/message-cancel", params={"apiKey": "any", "messageId": cancelled})
+    await send(client, {**SMS, "date_envoi": "2026-03-04 11:00"})
+    await client.post("/sandbox/scheduled")
+    await listener.wait_for(1)
+    await send(client, {**SMS, "num": "0612340002", "date_envoi": "2026-03-04 11:01"})
+    await client.delete("/sandbox/messages")
+    clock.advance(3600)
+    sandbox.wake()
+    calls = await listener.wait_for(2)
+
+    assert [call.query["tel"] for call in calls] == ["0612340001", "0612340002"]
+
+
+async def test_what_is_under_way_never_arrives_after_a_reset(
+    sandbox: Sandbox, client: httpx.AsyncClient, listener: Listener, clock: ManualClock
+) -> None:
+    await send(client, {**SMS, "date_envoi": "2026-03-04 11:00"})
+    await client.post("/sandbox/reset")
+    clock.advance(3600)
+    sandbox.wake()
+    await send(client, {**SMS, "num": "0612340002"})
+    [call] = await listener.wait_for(1)
+
+    assert call.query["tel"] == "0612340002"
+
+
 async def test_date_that_has_passed_means_at_once(sandbox: Sandbox, client: httpx.AsyncClient) -> None:
     await send(client, {**SMS, "date_envoi": "2026-03-04 10:00"})
 
