@@ -160,44 +160,49 @@ def _apply(
     connection: sa.Connection, moves: Moves, said: Words, subjects: Sequence[_Subject], now: datetime
 ) -> tuple[Move, ...]:
     epochs = _attempt_epochs(connection, [one.row for one in subjects], said.provider)
-    folded = [
-        (one.row, settlement)
-        for one in subjects
-        if (settlement := _fold(one, said, epochs.get(one.row["id"]), now)) is not None
-    ]
-    moved = set(moves.make([settlement for _, settlement in folded]))
-    _note(connection, [one for one in subjects if one.row["id"] not in moved], now)
-    return tuple(_move_of(row, settlement, said.provider) for row, settlement in folded if settlement.sms_id in moved)
+    ways = [(one.row, _find_way(one, said, epochs.get(one.row["id"]), now)) for one in subjects]
+    made: list[Move] = []
+    for step in range(_MOST_STEPS):
+        steps = [(row, way[step]) for row, way in ways if len(way) > step]
+        moved = set(moves.make([settlement for _, settlement in steps])) if steps else set()
+        made += [_move_of(row, settlement, said.provider) for row, settlement in steps if settlement.sms_id in moved]
+    gone = {one.sms_id for one in made}
+    _note(connection, [one for one in subjects if one.row["id"] not in gone], now)
+    return tuple(made)
 
 
-def _fold(subject: _Subject, said: Words, attempt_epoch: int | None, now: datetime) -> Settlement | None:
-    """The one move that all the words come to; None when they change nothing."""
-    row = subject.row
-    state: SmsState = row["state"]
-    was_taken = state is SmsState.ACCEPTED
-    last: tuple[SmsEvent, Word] | None = None
+_MOST_STEPS = 2
+"""Accepted, and then its end: no way is longer, and each step answers for itself what the Not and the credit go by."""
+
+
+def _find_way(subject: _Subject, said: Words, attempt_epoch: int | None, now: datetime) -> list[Settlement]:
+    """The moves that all the words come to, one after the other; none when they change nothing."""
+    state: SmsState = subject.row["state"]
+    way: list[Settlement] = []
     for word in subject.words:
         event = _event(state, word)
         if event is not None:
-            state, last = SMS_MOVES[state][event], (event, word)
-            was_taken = was_taken or event is SmsEvent.TAKEN
-    if last is None:
-        return None
-    event, word = last
-    told = next((one for one in reversed(subject.words) if one.cost_micros is not None), None)
+            way.append(_settlement(subject.row, state, event, word, said=said, now=now, attempt_epoch=attempt_epoch))
+            state = SMS_MOVES[state][event]
+    return way
+
+
+def _settlement(
+    row: _Row, state: SmsState, event: SmsEvent, word: Word, *, said: Words, now: datetime, attempt_epoch: int | None
+) -> Settlement:
     ends = event in (SmsEvent.DELIVERED, SmsEvent.UNDELIVERED)
     return Settlement(
         sms_id=SmsId(row["id"]),
         epoch=row["epoch"],
-        from_state=row["state"],
+        from_state=state,
         event=event,
-        code=_code(event, word, was_taken=was_taken),
+        code=_code(state, event, word),
         reason=f"{said.provider} says: {event.value}",
         provider_ref=word.provider_ref,
         raw=word.raw,
-        cost_micros=None if told is None else told.cost_micros,
-        currency=None if told is None else told.currency,
-        ask_at=None if state.is_final else said.ask_at,
+        cost_micros=word.cost_micros,
+        currency=word.currency,
+        ask_at=said.ask_at if SMS_MOVES[state][event] is SmsState.ACCEPTED else None,
         network_at=(word.at or now) if ends else None,
         network_code=_reason_code(word) if event is SmsEvent.UNDELIVERED else None,
         attempt_epoch=attempt_epoch,
@@ -212,9 +217,9 @@ def _event(state: SmsState, word: Word) -> SmsEvent | None:
     return event if event in SMS_MOVES[state] else None
 
 
-def _code(event: SmsEvent, word: Word, *, was_taken: bool) -> Code:
+def _code(state: SmsState, event: SmsEvent, word: Word) -> Code:
     """What the Not says: 0 when a carrier had accepted it, whatever came after (docs/protocol.md §9.3)."""
-    if was_taken or event in (SmsEvent.TAKEN, SmsEvent.DELIVERED):
+    if state is SmsState.ACCEPTED or event in (SmsEvent.TAKEN, SmsEvent.DELIVERED):
         return Code.C0_SENT
     return _reason_code(word) or Code.C999_ERROR
 

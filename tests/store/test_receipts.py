@@ -156,9 +156,24 @@ async def test_words_may_come_in_any_order_one_by_one(store: Store, order: Seque
 async def test_words_may_come_in_any_order_at_once(store: Store, order: Sequence[SmsEvent | None]) -> None:
     (sms,) = await sent(store, SmsEvent.LOST)
     learnt = await say(store, *(word(sms, fate) for fate in order))
+    again = await say(store, *(word(sms, fate) for fate in order))
 
     assert await state(store, sms) is SmsState.DELIVERED
-    assert len(learnt.moves) == 1
+    assert (learnt.moves[-1].state, again.moves) == (SmsState.DELIVERED, ())
+
+
+@pytest.mark.parametrize("event", [SmsEvent.LOST, SmsEvent.NOT_SENT])
+@pytest.mark.parametrize("last", [SmsEvent.UNDELIVERED, SmsEvent.REFUSED])
+async def test_words_at_once_do_what_they_do_one_by_one(store: Store, event: SmsEvent, last: SmsEvent) -> None:
+    await store.set_credit("acme", 5, START)
+    apart, at_once = await sent(store, event, 2)
+    for one in (SmsEvent.TAKEN, last):
+        await say(store, word(apart, one))
+    await say(store, word(at_once, SmsEvent.TAKEN), word(at_once, last))
+
+    ends = [await row(store, tables.sms, id=sms.id) for sms in (apart, at_once)]
+    assert [(end["state"], end["code"]) for end in ends] == [(SmsState.UNDELIVERED, Code.C0_SENT)] * 2
+    assert [(one.spent, one.balance) for one in await store.credits()] == [(2, 3)]
 
 
 @pytest.mark.parametrize("first", [SmsEvent.DELIVERED, SmsEvent.UNDELIVERED])
