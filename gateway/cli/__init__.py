@@ -37,7 +37,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "inject": "Submit a mail as if it had come by SMTP, and print the reply.",
         "conformance": "Play a corpus of mails against any gateway and judge what comes back.",
         "prove": "Prove on this machine what the gateway promises.",
-        "sandbox": "Run the carrier in a box: it takes SMS and sends nothing.",
+        "sandbox": "Run the carriers in a box: they take SMS and send nothing.",
         "version": "Print the version, Python's and the libraries'.",
     }
 )

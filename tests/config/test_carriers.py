@@ -34,7 +34,8 @@ def documented(load_text: Load, tmp_path: Path) -> Config:
     for name, secret in FILES.items():
         (tmp_path / name).write_text(secret, "utf-8")
         (tmp_path / name).chmod(0o600)
-    return load_text(GOOD.replace('["carrier"]', '["carrier", "long", "house"]') + _documented())
+    http = '[http]\nlisten = "127.0.0.1:0"\npublic_url = "https://gw.example.org"\n'
+    return load_text(GOOD.replace('["carrier"]', '["carrier", "long", "house"]') + _documented() + http)
 
 
 def test_examples_of_the_manual_are_carriers(documented: Config) -> None:

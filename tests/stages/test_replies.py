@@ -20,6 +20,7 @@ from gateway.replies import PATIENCE, Replies, clean_text
 from gateway.store import Store, StoreUnavailable, tables
 from gateway.store.base import ClaimedReport, ClaimedSms, OptOut, OptOutSource, RenderNot
 from gateway.store.two_way import NewReply, ReplyOutcome, ReplyRules, StopRules
+from gateway.store.words import RenderReceipts
 from gateway.worker import Bell, Crew
 from tests.stages.rig import FakeCarrier, Rig, WatchedStore, always
 from tests.store.samples import NotMaker, new_mail, new_order, new_sms, row, rows
@@ -265,10 +266,12 @@ async def test_what_makes_it_the_same_reply(desk: Desk, again: dict[str, object]
 async def test_the_carrier_hears_when_a_reply_could_not_be_stored(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes: list[ReplyOutcome] = []
 
-    async def fail_at_the_second(new: NewReply, rules: ReplyRules, render_not: RenderNot) -> ReplyOutcome:
+    async def fail_at_the_second(
+        new: NewReply, rules: ReplyRules, render_not: RenderNot, render_receipts: RenderReceipts
+    ) -> ReplyOutcome:
         if outcomes:
             raise StoreUnavailable("away")
-        outcomes.append(await Store.take_reply(desk.store, new, rules, render_not))
+        outcomes.append(await Store.take_reply(desk.store, new, rules, render_not, render_receipts))
         return outcomes[0]
 
     both = [reply("un"), reply("deux")]
