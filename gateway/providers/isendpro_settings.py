@@ -146,3 +146,7 @@ class SandboxSettings(IsendproDialect):
 
     kind: Literal["sandbox"] = Field(default="sandbox", description="The carrier in a box (`mail2sms sandbox`).")
     base_url: AnyUrl = Field(default="http://127.0.0.1:8026/cgi-bin", description="Address of the sandbox.")
+    status_undelivered: StatusWords = Field(
+        default=("21",), description="Those that mean: not delivered, and never will be."
+    )
+    status_taken: StatusWords = Field(default=("1",), description="Those that mean: on its way.")
