@@ -27,7 +27,7 @@ from gateway.carrier import Carrier
 from gateway.clock import Clock
 from gateway.exposure import Exposure
 from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
-from gateway.outcomes import RECORD_S, Attempt, Outcomes, postpone, refuse
+from gateway.outcomes import RECORD_S, Attempt, Outcomes, postpone, refuse, stop
 from gateway.pauses import PausePoint, pause_at
 from gateway.policy.accounts import Account, Accounts, Priority
 from gateway.policy.routing import choose_provider
@@ -302,13 +302,16 @@ class Dispatcher:
     def _look_again(
         self, account: Account | None, claimed: Sequence[ClaimedSms]
     ) -> tuple[list[ClaimedSms], list[Settlement]]:
-        """Return what may go, and the moves of the rest: a stop, a reload or closing time came since the look."""
+        """Return what may go, and the moves of the rest: a STOP, an end, a reload or closing time came meanwhile."""
         now = self._clock.now()
         if account is None or self._stage.is_stopping:
             return [], [postpone(sms, until=now, reason="claimed while stopping or reloading") for sms in claimed]
         ready: list[ClaimedSms] = []
         held_back: list[Settlement] = []
         for sms in claimed:
+            if sms.is_opted_out and account.heeds_stop:  # docs/protocol.md §5.6
+                held_back.append(stop(sms))
+                continue
             match recheck(account, now, commercial=sms.commercial):  # docs/protocol.md §6.6
                 case Go():
                     ready.append(sms)

@@ -1,4 +1,4 @@
-"""What nobody rings for: calls that ended with the process, fates nobody learnt, validity over, a clock set back.
+"""What nobody rings for: calls that ended with the process, fates nobody learnt, time that is over, a clock set back.
 
 Promises. Each round is bounded: what is left waits for the next, which follows at once. A round moves rows only from a
 known state and epoch, so two nodes that clean at the same time harm nothing. Whether a claimer is dead is told without
@@ -16,6 +16,7 @@ from pydantic import Field
 
 from gateway.clock import Clock
 from gateway.outcomes import Outcomes
+from gateway.receipts import Receipts
 from gateway.settings import Seconds, Settings
 from gateway.store import Store
 from gateway.store.base import LostSms, SendingReport
@@ -32,6 +33,12 @@ _MOST_WATCHED = 10_000
 _STEP_S = 60.0
 """What makes a step of the wall clock worth a line; a time server corrects less without anybody noticing."""
 
+_LAST_QUESTION_S = 300.0
+"""So much longer an unknown fate waits for a carrier that is still to be asked for it, and does not answer."""
+
+_KEPT_EVERY_S = 60.0
+"""How often words of carriers that came too early are looked at: what records the answer does so by itself."""
+
 _ClaimT = TypeVar("_ClaimT", LostSms, SendingReport)
 
 
@@ -42,6 +49,10 @@ class JanitorSettings(Settings):
     reconcile_window_s: Seconds = Field(
         default=900,
         description="So long an SMS of unknown fate waits for word of it; then the account's `on_unknown` applies.",
+    )
+    receipt_window_s: Seconds = Field(
+        default=259_200,
+        description="So long the network's last word on an accepted SMS is waited for; then none is expected any more.",
     )
 
 
@@ -76,14 +87,17 @@ class Janitor:
         clock: Clock,
         mailer_bell: Bell,
         settings: JanitorSettings,
+        receipts: Receipts,
     ) -> None:
         self._store = store
         self._outcomes = outcomes
+        self._receipts = receipts
         self._clock = clock
         self._mailer_bell = mailer_bell
         self._settings = settings
         self._sms_leases = _Leases(clock)
         self._report_leases = _Leases(clock)
+        self._looked_at_kept = float("-inf")
         self._offset_s: float | None = None  # of the wall clock against the monotonic one
         self.bell = Bell()
         self._stage = Stage(name="janitor", bell=self.bell, look=self._look, poll_s=settings.every_s)
@@ -120,10 +134,12 @@ class Janitor:
         moved = [
             await self._pull_in(now),
             await self._outcomes.recover_lost(lost[:_AT_ONCE]),
-            await self._outcomes.resolve_uncertain(
-                before=now - timedelta(seconds=self._settings.reconcile_window_s), limit=_AT_ONCE
-            ),
+            await self._resolve_uncertain(now),
             await self._outcomes.expire(limit=_AT_ONCE),
+            await self._outcomes.end_unheard(
+                before=now - timedelta(seconds=self._settings.receipt_window_s), limit=_AT_ONCE
+            ),
+            await self._take_kept(),
         ]
         reports = self._report_leases.find_over(await self._store.sending_reports(_MOST_WATCHED))
         await self._recover_reports(reports[:_AT_ONCE])
@@ -131,6 +147,22 @@ class Janitor:
 
     async def _look(self, _crew: Crew) -> float:
         return 0.0 if await self.clean() else self._settings.every_s
+
+    async def _resolve_uncertain(self, now: datetime) -> int:
+        """Decide about fates nobody learnt in time; where the carrier can be asked, after the last question."""
+        window_s = self._settings.reconcile_window_s
+        return await self._outcomes.resolve_uncertain(
+            before=now - timedelta(seconds=window_s),
+            unasked_before=now - timedelta(seconds=window_s + _LAST_QUESTION_S),
+            limit=_AT_ONCE,
+        )
+
+    async def _take_kept(self) -> int:
+        now = self._clock.monotonic()
+        if now - self._looked_at_kept < _KEPT_EVERY_S:
+            return 0
+        self._looked_at_kept = now
+        return await self._receipts.take_kept(limit=_AT_ONCE)
 
     def _notice_step(self, now: datetime) -> None:
         """Tell the operator that the wall clock went another way than time does: it was set, or the machine slept."""

@@ -22,6 +22,7 @@ MailId = NewType("MailId", str)
 EnvoiId = NewType("EnvoiId", str)
 SmsId = NewType("SmsId", str)
 ReportId = NewType("ReportId", str)
+ReplyId = NewType("ReplyId", str)
 
 
 @unique
@@ -58,16 +59,25 @@ class SmsEvent(Enum):
     HELD = "held"  # an operator, or its account is on hold
     RELEASED = "released"  # an operator let it go
     CANCELLED = "cancelled"  # an operator, or a STOP came in
-    EXPIRED = "expired"  # validity, or the window for an answer, is over
+    EXPIRED = "expired"  # validity, or the time for word of it, is over
     POSTPONED = "postponed"  # looked at again before the call: not now, uncounted
     NOT_SENT = "not_sent"  # proven: the provider never had it; counted, later due_at
-    TAKEN = "taken"  # the provider accepted it
+    TAKEN = "taken"  # the provider accepted it; by its answer, a receipt or a look-up
     REFUSED = "refused"  # the provider said never
     LOST = "lost"  # the answer is unknown, or the process died during the call
     RESENT = "resent"  # the account's choice, or a human's
-    DELIVERED = "delivered"  # receipt
-    UNDELIVERED = "undelivered"  # receipt
+    DELIVERED = "delivered"  # a receipt, or a look-up
+    UNDELIVERED = "undelivered"  # a receipt, or a look-up
 
+
+_HAD_IT_AFTER_ALL: Mapping[SmsEvent, SmsState] = MappingProxyType(
+    {
+        SmsEvent.TAKEN: SmsState.ACCEPTED,
+        SmsEvent.DELIVERED: SmsState.DELIVERED,
+        SmsEvent.UNDELIVERED: SmsState.UNDELIVERED,
+    }
+)
+"""A carrier speaks of an SMS that waits to be sent (again): it has it, and sent again it would come twice."""
 
 SMS_MOVES: Mapping[SmsState, Mapping[SmsEvent, SmsState]] = MappingProxyType(
     {
@@ -76,11 +86,13 @@ SMS_MOVES: Mapping[SmsState, Mapping[SmsEvent, SmsState]] = MappingProxyType(
             SmsEvent.HELD: SmsState.HELD,
             SmsEvent.CANCELLED: SmsState.CANCELLED,
             SmsEvent.EXPIRED: SmsState.EXPIRED,
+            **_HAD_IT_AFTER_ALL,
         },
         SmsState.HELD: {
             SmsEvent.RELEASED: SmsState.QUEUED,
             SmsEvent.CANCELLED: SmsState.CANCELLED,
             SmsEvent.EXPIRED: SmsState.EXPIRED,
+            **_HAD_IT_AFTER_ALL,
         },
         SmsState.SENDING: {
             SmsEvent.POSTPONED: SmsState.QUEUED,

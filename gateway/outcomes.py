@@ -1,22 +1,23 @@
 """Every move of an SMS after its claim, and the report that follows.
 
-Verdicts, lost leases, unknown fates and validity all end here, as `Settlement`s; the store moves the rows and stages
-the Not in the same transaction. What is decided is pure (`settle_verdict`, `resolve`, `render_not_report`); this class
+Verdicts, lost leases, unknown fates, validity and silence all end here, as `Settlement`s; the store moves the rows and
+stages the reports in the same transaction. What is decided is pure (`settle_verdict`, `resolve`); this class
 adds the time, writes, rings the bells, and logs one line per move.
 
 Promises. Only a proven "not sent" is tried again by itself. What is unknown stays `uncertain` until somebody knows or
 the account's own choice is applied, and is never reported as 0 (docs/protocol.md §9).
 
-Diagnostics: events `sms_settled` (info; warning when uncertain), `outcome_delayed` (warning), `report_staged` (info);
-metric `mail2sms_sms_moves_total`.
+Diagnostics: events `sms_settled` (info; warning when uncertain), `receipt_learnt`, `optout_added` (info),
+`outcome_delayed` (warning); metrics `mail2sms_sms_moves_total`, `mail2sms_optouts_total`.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import assert_never
 
@@ -24,7 +25,6 @@ import structlog
 from prometheus_client import Counter
 
 from gateway.clock import Clock
-from gateway.ids import new_id
 from gateway.lifecycle import (
     SMS_MOVES,
     Accepted,
@@ -32,7 +32,6 @@ from gateway.lifecycle import (
     Hold,
     NotSent,
     Refused,
-    ReportId,
     SmsEvent,
     SmsId,
     SmsState,
@@ -41,20 +40,42 @@ from gateway.lifecycle import (
 )
 from gateway.metrics import REGISTRY
 from gateway.policy.accounts import Account, Accounts, OnUnknown
+from gateway.policy.asking import first_ask
 from gateway.policy.retry import sms_delay
 from gateway.protocol.codes import Code
-from gateway.protocol.report import Not, ReportKind
-from gateway.protocol.report_xml import render_not
+from gateway.reports import ReportRules, ReportWriter, render_not_report
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import AnsweredEnvoi, ClaimedSms, LostSms, NewReport, Settled, Settlement
+from gateway.store.base import ClaimedSms, LostSms, Move, OptOut, Settled, Settlement
+from gateway.store.refusing import OPTED_OUT
+from gateway.store.two_way import Stopped
+from gateway.text.msisdn import mask
 from gateway.worker import Bell
+
+__all__ = [
+    "RECORD_S",
+    "Attempt",
+    "Outcomes",
+    "ReportRules",
+    "postpone",
+    "refuse",
+    "render_not_report",
+    "resolve",
+    "settle_verdict",
+    "tell_learnt",
+    "tell_opted_out",
+    "tell_stopped",
+]
 
 _log = structlog.get_logger(__name__)
 
 _MOVES = Counter("mail2sms_sms_moves_total", "Moves of SMS after their claim.", ("event",), registry=REGISTRY)
+_OPTOUTS = Counter("mail2sms_optouts_total", "Numbers put on the STOP list.", ("source",), registry=REGISTRY)
 
 _MOST_UNKNOWN_ATTEMPTS = 2
 """`on_unknown = "resend"` sends once more, not for ever: a carrier whose answers are always lost may have sent all."""
+
+_MOST_COST = 1_000_000
+"""No SMS costs that much in any currency; beyond, a carrier's amount is no amount."""
 
 _RECORD_PAUSES_S = (0.1, 0.5, 2.0, *[5.0] * 11)
 """Between tries to store what became of a call while the store is away. After the last the lease decides: uncertain."""
@@ -74,14 +95,6 @@ class Attempt:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportRules:
-    """What a Not needs beside its content."""
-
-    hostname: str  # right part of its Message-ID
-    validity_s: float  # it fails after this time
-
-
 # --- decisions, pure -------------------------------------------------------------------------------------------------
 
 
@@ -96,7 +109,14 @@ def settle_verdict(
     move = partial(Settlement, sms_id=sms.id, epoch=sms.epoch, from_state=SmsState.SENDING, raw=verdict.raw)
     match verdict:
         case Accepted():
-            return move(event=SmsEvent.TAKEN, code=Code.C0_SENT, provider_ref=verdict.provider_ref, parts=verdict.parts)
+            return move(
+                event=SmsEvent.TAKEN,
+                code=Code.C0_SENT,
+                provider_ref=verdict.provider_ref,
+                parts=verdict.parts,
+                cost_micros=None if verdict.cost is None else to_micros(verdict.cost),
+                currency=None if verdict.cost is None else verdict.currency,
+            )
         case Refused():
             return move(event=SmsEvent.REFUSED, code=verdict.code, reason="refused by the carrier")
         case Uncertain():
@@ -113,6 +133,13 @@ def settle_verdict(
             )
         case _:
             assert_never(verdict)
+
+
+def to_micros(amount: Decimal) -> int | None:
+    """Return an amount in millionths, as a row holds it; None when it is none that could have been billed."""
+    if not amount.is_finite() or abs(amount) >= _MOST_COST:
+        return None
+    return int((amount * 1_000_000).to_integral_value())
 
 
 def postpone(sms: ClaimedSms, *, until: datetime, reason: str) -> Settlement:
@@ -139,6 +166,18 @@ def refuse(sms: ClaimedSms, *, code: Code, reason: str) -> Settlement:
     )
 
 
+def stop(sms: ClaimedSms) -> Settlement:
+    """Return the move of a claimed SMS whose number is on the STOP list by now (docs/protocol.md §5.6)."""
+    return Settlement(
+        sms_id=sms.id,
+        epoch=sms.epoch,
+        from_state=SmsState.SENDING,
+        event=SmsEvent.CANCELLED,
+        code=Code.C11_NUMBER_BLACKLISTED,
+        reason=OPTED_OUT,
+    )
+
+
 def resolve(sms: LostSms, account: Account | None, *, now: datetime) -> Settlement:
     """Return the move of an SMS that stayed uncertain for the whole window: the account's choice is applied.
 
@@ -154,20 +193,6 @@ def resolve(sms: LostSms, account: Account | None, *, now: datetime) -> Settleme
     if may_resend:
         return move(event=SmsEvent.RESENT, due_at=now, reason='fate unknown, on_unknown = "resend"')
     return move(event=SmsEvent.EXPIRED, code=Code.C999_ERROR, reason="fate unknown")  # docs/protocol.md §9
-
-
-def render_not_report(envoi: AnsweredEnvoi, *, report_id: ReportId, now: datetime, rules: ReportRules) -> NewReport:
-    """Return the Not of an envoi (docs/protocol.md §8.2, §8.3)."""
-    return NewReport(
-        id=report_id,
-        kind=ReportKind.NOT,
-        recipient=envoi.not_to,
-        message_id=f"<{report_id}@{rules.hostname}>",
-        in_reply_to=envoi.message_id,
-        body=render_not(Not(email_id=envoi.email_id, answers=envoi.answers), envoi.report_format),
-        due_at=now,
-        expires_at=now + timedelta(seconds=rules.validity_s),
-    )
 
 
 # --- the moves -------------------------------------------------------------------------------------------------------
@@ -195,13 +220,16 @@ class Outcomes:
         rules: ReportRules,
         mailer_bell: Bell,
         dispatcher_bell: Bell,
+        can_ask: Callable[[str], bool] = lambda _provider: False,
     ) -> None:
+        """Be ready. `can_ask` says of a carrier, by name, whether it can be asked what became of SMS."""
         self._store = store
         self._clock = clock
         self._accounts = accounts
         self._rules = rules
         self._mailer_bell = mailer_bell
         self._dispatcher_bell = dispatcher_bell
+        self._can_ask = can_ask
         self._under_way: set[tuple[SmsId, int]] = set()
 
     async def record(
@@ -268,10 +296,13 @@ class Outcomes:
             ],
         )
 
-    async def resolve_uncertain(self, *, before: datetime, limit: int) -> int:
-        """SMS uncertain since before that instant are sent again or expired (999), as their account chose."""
+    async def resolve_uncertain(self, *, before: datetime, limit: int, unasked_before: datetime | None = None) -> int:
+        """SMS uncertain since before that instant are sent again or expired (999), as their account chose.
+
+        Those that a carrier is still to be asked for only if they are since before `unasked_before`, if that is given.
+        """
         now = self._clock.now()
-        lost = await self._store.uncertain_sms(before, limit)
+        lost = await self._store.uncertain_sms(before, limit, unasked_before=unasked_before)
         return await self._settle_lost(
             lost, [resolve(sms, self._accounts().by_name(sms.account), now=now) for sms in lost]
         )
@@ -297,10 +328,31 @@ class Outcomes:
             ],
         )
 
+    async def end_unheard(self, *, before: datetime, limit: int) -> int:
+        """SMS accepted before that instant have expired: nothing more is waited for. The Not says 0, as it would have.
+
+        Whether they arrived is not known (docs/protocol.md §8.6).
+        """
+        unheard = await self._store.unheard_sms(before, limit)
+        return await self._settle_lost(
+            unheard,
+            [
+                Settlement(
+                    sms_id=sms.id,
+                    epoch=sms.epoch,
+                    from_state=SmsState.ACCEPTED,
+                    event=SmsEvent.EXPIRED,
+                    code=Code.C0_SENT,
+                    reason="accepted, and no further word of it",
+                )
+                for sms in unheard
+            ],
+        )
+
     async def _settle_lost(self, lost: Sequence[LostSms], settlements: Sequence[Settlement]) -> int:
         if not lost:
             return 0
-        subjects = {sms.id: _Subject(envoi_id=sms.envoi_id, account=sms.account, attempt=sms.attempts) for sms in lost}
+        subjects = {sms.id: _of_lost(sms) for sms in lost}
         return len((await self._settle(settlements, subjects)).moved)
 
     async def _settle(
@@ -311,29 +363,76 @@ class Outcomes:
         duration_ms: int | None = None,
     ) -> Settled:
         now = self._clock.now()
-        envois: dict[ReportId, EnvoiId] = {}
-
-        def render(envoi: AnsweredEnvoi) -> NewReport:
-            report = render_not_report(envoi, report_id=ReportId(new_id(now)), now=now, rules=self._rules)
-            envois[report.id] = envoi.envoi_id
-            return report
-
-        settled = await self._store.settle_sms(settlements, now, render)
+        writer = ReportWriter(now=now, rules=self._rules, accounts=self._accounts)
+        dated = [self._with_ask(one, subjects[one.sms_id], now) for one in settlements]
+        settled = await self._store.settle_sms(dated, now, writer.write_not, writer.write_receipts)
         moved = set(settled.moved)
         for settlement in settlements:
             if settlement.sms_id in moved:  # else somebody else was first, which is normal
                 _tell(settlement, subjects[settlement.sms_id], duration_ms)
-        for report_id in settled.reports:
-            _log.info("report_staged", envoi_id=envois[report_id], report_id=report_id, kind=ReportKind.NOT)
+        tell_learnt(settled.learnt)
+        tell_opted_out(settled.opted_out)
+        writer.tell(settled.reports)
         if settled.reports:
             self._mailer_bell.ring()
         if any(settlement.due_at is not None for settlement in settlements):
             self._dispatcher_bell.ring()
         return settled
 
+    def _with_ask(self, one: Settlement, subject: _Subject, now: datetime) -> Settlement:
+        """Return the move, with when its carrier is to be asked what became of the SMS, if it can be."""
+        if subject.provider is None or not self._can_ask(subject.provider):
+            return one
+        jitter = random.random()  # noqa: S311 spreads a herd, hides nothing
+        return replace(one, ask_at=first_ask(SMS_MOVES[one.from_state][one.event], now, jitter=jitter))
+
+
+def tell_opted_out(added: Iterable[OptOut]) -> None:
+    """Log and count what is new on the STOP list."""
+    for one in added:
+        _OPTOUTS.labels(one.source.value).inc()
+        _log.info("optout_added", account=one.account, msisdn=mask(one.msisdn), source=one.source, note=one.note)
+
+
+def tell_stopped(stopped: Stopped) -> None:
+    """Log and count what is new on the STOP list, and the SMS that were cancelled for it."""
+    tell_opted_out(stopped.added)
+    for sms in stopped.cancelled:
+        _MOVES.labels(SmsEvent.CANCELLED.value).inc()
+        _log.info(
+            "sms_settled",
+            envoi_id=sms.envoi_id,
+            sms_id=sms.id,
+            account=sms.account,
+            state=SmsState.CANCELLED,
+            cause=SmsEvent.CANCELLED,
+            code=Code.C11_NUMBER_BLACKLISTED,
+        )
+
 
 def _of_claimed(sms: ClaimedSms) -> _Subject:
     return _Subject(envoi_id=sms.envoi_id, account=sms.account, attempt=sms.attempt, provider=sms.provider)
+
+
+def _of_lost(sms: LostSms) -> _Subject:
+    return _Subject(envoi_id=sms.envoi_id, account=sms.account, attempt=sms.attempts, provider=sms.provider)
+
+
+def tell_learnt(moves: Sequence[Move]) -> None:
+    """These moves by later words of carriers are committed: one line of the log for each."""
+    for move in moves:
+        _MOVES.labels(move.event.value).inc()
+        _log.info(
+            "receipt_learnt",
+            envoi_id=move.envoi_id,
+            sms_id=move.sms_id,
+            account=move.account,
+            provider=move.provider,
+            before=move.from_state,
+            state=move.state,
+            cause=move.event,
+            code=move.code,
+        )
 
 
 def _tell(settlement: Settlement, subject: _Subject, duration_ms: int | None) -> None:

@@ -142,6 +142,7 @@ class Findings:
     notes: tuple[str, ...]
     sms: tuple[Sms, ...]
     reports: tuple[Report, ...]
+    receipts_to: str | None = None  # where an etatAr follows, when it is known which SMS arrived
     schema: tuple[SchemaFinding, ...] | None = None  # what the schemas say against it; None: not asked
 
 
@@ -195,8 +196,15 @@ def find(
         notes=_notes(judgement) if isinstance(judgement, Taken) else (),
         sms=_sms(judgement, forecast, now) if isinstance(judgement, Taken) else (),
         reports=(_report(forecast.ack), _report(forecast.not_)),
+        receipts_to=_receipts_to(judgement, forecast) if isinstance(judgement, Taken) else None,
         schema=schema,
     )
+
+
+def _receipts_to(taken: Taken, forecast: Forecast) -> str | None:
+    envoi = taken.written.order.envoi
+    goes = envoi is not None and forecast.causes_sms and any(sms.code is None for sms in envoi.sms)
+    return envoi.receipts_to if envoi is not None and goes else None
 
 
 def _sender(judgement: Judgement, headers: Headers | None, envelope_from: str, peer: str) -> Sender:

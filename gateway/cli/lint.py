@@ -133,6 +133,9 @@ class _Page:
             previous = sms
         for report in findings.reports:
             self._show_report(report)
+        if findings.receipts_to:
+            self._title(f"EtatAr to {findings.receipts_to}")
+            self._line("follows", "when it is known which SMS arrived, or no longer waited for")
 
     def _show_verdict(self, findings: Findings) -> None:
         going = sum(sms.goes for sms in findings.sms)

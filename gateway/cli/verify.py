@@ -54,6 +54,7 @@ async def _verify(config: Config, file: Path | None) -> list[Finding]:
                 file,
                 now=SystemClock().now(),
                 reconcile_window=timedelta(seconds=config.janitor.reconcile_window_s),
+                receipt_window=timedelta(seconds=config.janitor.receipt_window_s),
                 tell=tell,
             )
         ]

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.config.model import Document
 from gateway.config.problems import Problem, suggest
-from gateway.policy.accounts import Account, AuthMethod
+from gateway.policy.accounts import Account, AuthMethod, ReceiptsBy
+from gateway.providers.isendpro import IsendproSettings
 from gateway.smtp.entrance import find_entrances
 
 Blocks = Sequence[tuple[int, Mapping[str, object]]]
@@ -25,11 +26,12 @@ def find_contradictions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _doubles("accounts", "keyid", accounts)
     own = _own_addresses(raw)
     for index, account in accounts:
-        if str(account.get("mail")).lower() in own:
-            yield Problem(
-                path=f"accounts[{index}].mail",
-                message="is an address of this gateway: its warnings would go to nobody",
-            )
+        for key, what in (("mail", "warnings"), ("reply_to", "replies")):
+            if str(account.get(key)).lower() in own:
+                yield Problem(
+                    path=f"accounts[{index}].{key}",
+                    message=f"is an address of this gateway: its {what} would go to nobody",
+                )
         wanted = account.get("providers")
         for position, name in enumerate(wanted if isinstance(wanted, list) else []):
             yield from _unknown(f"accounts[{index}].providers[{position}]", "provider", name, _names(providers))
@@ -50,17 +52,51 @@ def find_doubts(document: Document) -> Iterator[Problem]:
             path="reading.deadline_s",
             message="twice this and patience_s exceed smtp.handler_timeout_s: what is read late is given up",
         )
+    yield from _doubts_about_callbacks(document)
     used = {name for account in document.accounts for name in account.providers}
     for index, provider in enumerate(document.providers):
         if provider.name not in used:
             yield Problem(path=f"providers[{index}]", message="is not used by any account")
-        elif provider.keyid is None and provider.kind != "sandbox":
+        elif isinstance(provider, IsendproSettings) and provider.keyid is None:
             yield Problem(
                 path=f"providers[{index}].keyid_file",
                 message="is absent: the keyid of each account that uses this carrier is passed on to it",
             )
     yield from _doubts_about_certificates(document)
     yield from _doubts_about_users(document)
+
+
+def _doubts_about_callbacks(document: Document) -> Iterator[Problem]:
+    """What carriers say later is lost, or is not asked for, or can be read on its way."""
+    http = document.http
+    if http.public_url is not None and http.public_url.startswith("http://"):
+        yield Problem(
+            path="http.public_url", message="is http: the secrets of callbacks can be read on their way; write https"
+        )
+    missing = [key for key, value in (("public_url", http.public_url), ("listen", http.listen)) if value is None]
+    called = {one.name for one in document.providers if one.callback_secret is not None and not missing}
+    for index, provider in enumerate(document.providers):
+        if provider.callback_secret is not None and missing:
+            keys = " and ".join(f"{key} of [http]" for key in missing)
+            yield Problem(
+                path=f"providers[{index}].callback_secret", message=f"has no effect without {keys}: nobody calls back"
+            )
+        if provider.callback_secret is None and provider.previous_callback_secret is not None:
+            yield Problem(
+                path=f"providers[{index}].previous_callback_secret",
+                message="stands without callback_secret: the carrier is told no address to call back",
+            )
+    for index, account in enumerate(document.accounts):
+        if account.receipts is ReceiptsBy.MAIL and not called.intersection(account.providers):
+            yield Problem(
+                path=f"accounts[{index}].receipts",
+                message="asks for what none of its carriers says: none has a callback_secret that takes effect",
+            )
+        if account.reply_to is not None and not called.intersection(account.providers):
+            yield Problem(
+                path=f"accounts[{index}].reply_to",
+                message="will get nothing: none of its carriers has a callback_secret that takes effect",
+            )
 
 
 def _doubts_about_account(path: str, account: Account) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from gateway.mailer import ReportSettings
 from gateway.policy.accounts import Account
 from gateway.providers.registry import ProviderSettings
 from gateway.reader.settings import ReadingSettings
+from gateway.retention import RetentionSettings
 from gateway.settings import Name, Settings
 from gateway.smtp.passwords import is_hash
 from gateway.smtp.settings import SmtpSettings
@@ -82,9 +83,14 @@ class Document(Settings):
     janitor: JanitorSettings = Field(
         default=JanitorSettings(), description="How often, and after how long, what got stuck is looked after."
     )
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="How long things are kept.")
     log: LogSettings = Field(default=LogSettings(), description="What is written to stderr.")
     accounts: tuple[Account, ...] = Field(min_length=1, description="Who may send: one block per client.")
-    providers: tuple[ProviderSettings, ...] = Field(min_length=1, description="The carriers: one block each.")
+    providers: tuple[ProviderSettings, ...] = Field(
+        min_length=1,
+        description="The carriers: one block each. Its kind says which: isendpro, smspartner, webhook (any HTTP "
+        "interface, described in the block) or sandbox. docs/configuration.md has the keys of each.",
+    )
     users: tuple[User, ...] = Field(
         default=(), description="People and programs with a password: one block each, which may be none."
     )

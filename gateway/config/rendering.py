@@ -67,6 +67,7 @@ _STARTER: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "http": {"listen": "127.0.0.1:8025"},
         "dispatcher": {},
         "janitor": {},
+        "retention": {},
         "log": {},
         "accounts": {"name": "masociete", "domains": ["masociete.com"], "providers": ["carrier"]},
         "providers": {"name": "carrier", "kind": "isendpro", "base_url": "https://apirest.isendpro.com/cgi-bin"},
@@ -185,4 +186,8 @@ def _placeholder(field: FieldInfo) -> object:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update(value)
+        return table.as_string()
     return tomlkit.item(value).as_string()

@@ -1,7 +1,7 @@
 """Parts that are built from the configuration in more than one place: for the daemon, and for commands."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
@@ -10,14 +10,21 @@ from gateway.intake import Intake, IntakeRules
 from gateway.intake.judging import Judge
 from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts, AuthMethod
-from gateway.policy.texts import TEXT_PROFILES, TextProfile
+from gateway.policy.optout import find_exempt, list_keepers
+from gateway.policy.texts import TEXT_PROFILES, TextProfile, described_profile
 from gateway.protocol.reading import Limits, Mode
+from gateway.providers.base import ParsesCallbacks, Provider
+from gateway.providers.registry import ProviderSettings
+from gateway.providers.webhook import WebhookSettings
 from gateway.reader.inline import InlineReader, Reader
 from gateway.reader.pool import ReaderPool
 from gateway.reader.quarantine import Quarantine
 from gateway.smtp.passwords import User
 from gateway.store import Store
 from gateway.store.database import sqlite_path
+from gateway.store.two_way import StopRules
+from gateway.web import Hook
+from gateway.web.receipts import digest_secret
 
 
 def build_intake(
@@ -87,16 +94,48 @@ def _quarantine(config: Config) -> Quarantine | None:
 
 def intake_rules(config: Config) -> IntakeRules:
     """Return what holds for every mail."""
-    own = {*config.smtp.recipients, config.reports.sender}
-    return IntakeRules(
-        reports=report_rules(config),
-        own_addresses=frozenset(address.lower() for address in own),
-    )
+    return IntakeRules(reports=report_rules(config), own_addresses=own_addresses(config))
+
+
+def own_addresses(config: Config) -> frozenset[str]:
+    """Return the addresses of this gateway, in lower case: nothing is ever mailed there."""
+    return frozenset(address.lower() for address in (*config.smtp.recipients, config.reports.sender))
+
+
+def syncing_carriers(config: Config) -> tuple[str, ...]:
+    """Return the carriers that are to be told of the STOP list."""
+    return tuple(settings.name for settings in config.providers if settings.sync_optouts)
+
+
+def stop_rules(config: Config) -> StopRules:
+    """Return what whoever changes the STOP list has to know."""
+    accounts = Accounts(config.accounts)
+    return StopRules(exempt=find_exempt(accounts), users=list_keepers(accounts, syncing_carriers(config)))
 
 
 def report_rules(config: Config) -> ReportRules:
     """Return what the reports of this gateway have in common."""
     return ReportRules(hostname=own_hostname(config), validity_s=config.reports.give_up_after_s)
+
+
+def callback_url(config: Config, settings: ProviderSettings) -> str | None:
+    """Return where a carrier is to call back, its secret included; None when it is to call nobody."""
+    secret = settings.callback_secret
+    if secret is None or config.http.public_url is None:
+        return None
+    return f"{config.http.public_url}/receipts/{settings.name}/{secret.get_secret_value()}"
+
+
+def build_hooks(config: Config, providers: Mapping[str, Provider]) -> dict[str, Hook]:
+    """Return how the callbacks of each carrier that calls back are known and read, by its name."""
+    hooks = {}
+    for settings in config.providers:
+        provider = providers[settings.name]
+        known = (settings.callback_secret, settings.previous_callback_secret)
+        digests = tuple(digest_secret(secret.get_secret_value()) for secret in known if secret is not None)
+        if digests and isinstance(provider, ParsesCallbacks):
+            hooks[settings.name] = Hook(parser=provider, digests=digests)
+    return hooks
 
 
 def own_hostname(config: Config) -> str:
@@ -115,4 +154,10 @@ def smtp_users(config: Config) -> tuple[User, ...]:
 
 def text_profiles(config: Config) -> dict[str, TextProfile]:
     """Return what each carrier does with texts, by the carrier's name."""
-    return {settings.name: TEXT_PROFILES[settings.kind] for settings in config.providers}
+    return {settings.name: _text_profile(settings) for settings in config.providers}
+
+
+def _text_profile(settings: ProviderSettings) -> TextProfile:
+    if isinstance(settings, WebhookSettings):
+        return described_profile(max_parts=settings.max_parts, stop_mention=settings.stop_mention)
+    return TEXT_PROFILES[settings.kind]

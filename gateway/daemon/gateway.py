@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import structlog
 
@@ -20,12 +20,16 @@ from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.daemon.building import (
+    build_hooks,
     build_intake,
     build_vouching,
+    callback_url,
+    own_addresses,
     own_hostname,
     reader_pool,
     report_rules,
     smtp_users,
+    syncing_carriers,
     text_profiles,
 )
 from gateway.daemon.ownership import sole_owner
@@ -34,17 +38,24 @@ from gateway.daemon.shortage import DiskWatch
 from gateway.daemon.soundness import Soundness
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
+from gateway.inquiries import Inquiries
 from gateway.janitor import Janitor
+from gateway.lifecycle import SmsState
 from gateway.mailer import Mailer
+from gateway.optout_sync import OptOutSync
 from gateway.outcomes import Outcomes
 from gateway.policy.accounts import Accounts
+from gateway.providers.base import LooksUp, Provider
 from gateway.providers.registry import build_provider
+from gateway.receipts import Receipts
+from gateway.replies import Replies
+from gateway.retention import Retention
 from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import Backlog
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
-from gateway.web import HttpServer, health_app
+from gateway.web import Callbacks, Hook, HttpServer, health_app
 from gateway.worker import Bell
 
 T = TypeVar("T")
@@ -78,6 +89,16 @@ class Addresses:
         if self.http is not None:
             words.append("http=" + _written(self.http))
         return " ".join(words)
+
+
+class Part(Protocol):
+    """A stage: it works until it is stopped."""
+
+    async def run(self) -> None:
+        """Work until stopped."""
+
+    def stop(self) -> None:
+        """Nothing more is begun."""
 
 
 class Daemon:
@@ -150,17 +171,8 @@ class Daemon:
         """Work until told to stop, and drain. A part that fails cancels all others and raises its error in a group."""
         try:
             async with asyncio.TaskGroup() as group:
-                stages = [
-                    self._run_stage(group, name, work)
-                    for name, work in (
-                        ("smtp", self._listener.serve()),
-                        ("dispatcher", self._dispatcher.run()),
-                        ("mailer", self._mailer.run()),
-                        ("janitor", self._janitor.run()),
-                        ("room", self._room.run()),
-                        ("soundness", self._soundness.run()),
-                    )
-                ]
+                stages = [self._run_stage(group, "smtp", self._listener.serve())]
+                stages += [self._run_stage(group, name, part.run()) for name, part in self._stages().items()]
                 http = [] if self._http is None else [self._run_stage(group, "http", self._http.serve())]
                 _log.info("daemon_ready", addresses=str(self.addresses))
                 await until.wait()
@@ -211,6 +223,7 @@ class Daemon:
         config, clock = self._config, self._clock
         self._accounts = Accounts(config.accounts)
         self._carriers = self._build_carriers(config, {})
+        self._hooks = build_hooks(config, self._list_providers())
         self._resources.push_async_callback(self._close_carriers)
         mailer_bell, dispatcher_bell = Bell(), Bell()
         outcomes = Outcomes(
@@ -220,6 +233,15 @@ class Daemon:
             rules=report_rules(config),
             mailer_bell=mailer_bell,
             dispatcher_bell=dispatcher_bell,
+            can_ask=self._can_ask,
+        )
+        receipts = Receipts(
+            store=self._store,
+            clock=clock,
+            accounts=lambda: self._accounts,
+            rules=report_rules(config),
+            mailer_bell=mailer_bell,
+            can_ask=self._can_ask,
         )
         self._dispatcher = Dispatcher(
             store=self._store,
@@ -255,12 +277,67 @@ class Daemon:
             bell=mailer_bell,
         )
         self._janitor = Janitor(
-            store=self._store, outcomes=outcomes, clock=clock, mailer_bell=mailer_bell, settings=config.janitor
+            store=self._store,
+            outcomes=outcomes,
+            clock=clock,
+            mailer_bell=mailer_bell,
+            settings=config.janitor,
+            receipts=receipts,
         )
+        self._build_replies(mailer_bell)
+        self._retention = Retention(store=self._store, clock=clock, settings=config.retention)
+        self._inquiries = self._build_inquiries(receipts)
         self._http = None
         if config.http.listen is not None:
-            app = health_app(clock=clock, find_obstacles=self._find_obstacles, count_backlog=self._count_backlog)
+            callbacks = Callbacks(
+                clock=clock,
+                find_hook=self._find_hook,
+                take_receipts=receipts.take,
+                take_replies=self._replies.take,
+            )
+            app = health_app(
+                clock=clock,
+                find_obstacles=self._find_obstacles,
+                count_backlog=self._count_backlog,
+                more_routes=callbacks.routes,
+            )
             self._http = HttpServer(app, listen=config.http.listen)
+
+    def _build_inquiries(self, receipts: Receipts) -> Inquiries:
+        janitor = self._config.janitor
+        return Inquiries(
+            store=self._store,
+            receipts=receipts,
+            clock=self._clock,
+            accounts=lambda: self._accounts,
+            providers=self._list_providers,
+            windows_s={
+                SmsState.UNCERTAIN: janitor.reconcile_window_s,
+                SmsState.ACCEPTED: janitor.receipt_window_s,
+            },
+            poll_s=janitor.every_s,
+        )
+
+    def _build_replies(self, mailer_bell: Bell) -> None:
+        """Make what takes replies, and what tells carriers of the STOPs among them."""
+        sync_bell = Bell()
+        self._replies = Replies(
+            store=self._store,
+            clock=self._clock,
+            accounts=lambda: self._accounts,
+            syncing=lambda: syncing_carriers(self._config),
+            rules=report_rules(self._config),
+            own_addresses=own_addresses(self._config),
+            mailer_bell=mailer_bell,
+            sync_bell=sync_bell,
+        )
+        self._optout_sync = OptOutSync(
+            store=self._store,
+            clock=self._clock,
+            carriers=lambda: self._carriers,
+            syncing=lambda: syncing_carriers(self._config),
+            bell=sync_bell,
+        )
 
     def _build_room(self) -> Room:
         """Return what the listener asks at MAIL; PostgreSQL's disk is PostgreSQL's to watch."""
@@ -279,7 +356,9 @@ class Daemon:
                 carriers[settings.name] = kept
             else:
                 carriers[settings.name] = Carrier(
-                    provider=build_provider(settings, self._clock), timeout_s=settings.timeout_s, width=settings.width
+                    provider=build_provider(settings, self._clock, callback_url=callback_url(config, settings)),
+                    timeout_s=settings.timeout_s,
+                    width=settings.width,
                 )
         return carriers
 
@@ -302,12 +381,13 @@ class Daemon:
         if waiting:
             _log.warning("restart_needed", sections=waiting)
         self._accounts, self._carriers, self._config = accounts, carriers, config
+        self._hooks = build_hooks(config, self._list_providers())
         self._intake.reconfigure(accounts, text_profiles(config), vouching)
         await self._dispatcher.reconfigure(accounts, carriers)
         await self._listener.reload(smtp_users(config))
 
     def _sections_that_wait(self, config: Config) -> list[str]:
-        fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor")
+        fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")
         return [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
 
     # --- stages --------------------------------------------------------------------------------------------------
@@ -320,9 +400,23 @@ class Daemon:
 
         return group.create_task(stage(), name=name)
 
+    def _stages(self) -> Mapping[str, Part]:
+        """What works on the rows, beside the listeners."""
+        return {
+            "dispatcher": self._dispatcher,
+            "mailer": self._mailer,
+            "janitor": self._janitor,
+            "inquiries": self._inquiries,
+            "replies": self._replies,
+            "optouts": self._optout_sync,
+            "retention": self._retention,
+            "room": self._room,
+            "soundness": self._soundness,
+        }
+
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._is_draining = True
-        for part in (self._dispatcher, self._mailer, self._janitor, self._room, self._soundness):
+        for part in self._stages().values():
             part.stop()
         try:
             async with asyncio.timeout(GRACE_S):
@@ -334,6 +428,18 @@ class Daemon:
             for stage in late:
                 stage.cancel()
             await asyncio.wait(stages, timeout=_CUT_S)
+
+    # --- what carriers say later ---------------------------------------------------------------------------------
+
+    def _list_providers(self) -> Mapping[str, Provider]:
+        return {name: carrier.provider for name, carrier in self._carriers.items()}
+
+    def _can_ask(self, name: str) -> bool:
+        carrier = self._carriers.get(name)
+        return carrier is not None and isinstance(carrier.provider, LooksUp)
+
+    def _find_hook(self, name: str) -> Hook | None:
+        return self._hooks.get(name)
 
     # --- what HTTP asks ------------------------------------------------------------------------------------------
 

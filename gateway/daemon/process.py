@@ -10,6 +10,7 @@ Diagnostics: events `drain_began`, `daemon_stopped`, `configuration_reloaded` (i
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import Mapping
@@ -55,6 +56,7 @@ def run(path: Path, overrides: Mapping[str, str] = _NOTHING) -> int:
 
 
 def _set_up(config: Config) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys, numbers and texts are in memory: it is not left on a disk
     register_secrets(config.secrets)
     set_up_logging(form=config.log.format, level=config.log.level)
     for doubt in config.warnings:

@@ -8,6 +8,7 @@ from gateway.daemon.building import report_rules
 from gateway.janitor import Janitor
 from gateway.outcomes import Outcomes
 from gateway.policy.accounts import Accounts
+from gateway.receipts import Receipts
 from gateway.store import Store
 from gateway.worker import Bell
 
@@ -30,15 +31,24 @@ async def accept(config: Config, clock: Clock, queued: Queued) -> int:
     try:
         if queued is Queued.SEND:
             return await store.send_queued(clock.now())
+        accounts, rules = Accounts(config.accounts), report_rules(config)
         outcomes = Outcomes(
             store=store,
             clock=clock,
-            accounts=lambda: Accounts(config.accounts),
-            rules=report_rules(config),
+            accounts=lambda: accounts,
+            rules=rules,
             mailer_bell=Bell(),
             dispatcher_bell=Bell(),
         )
-        janitor = Janitor(store=store, outcomes=outcomes, clock=clock, mailer_bell=Bell(), settings=config.janitor)
+        receipts = Receipts(store=store, clock=clock, accounts=lambda: accounts, rules=rules, mailer_bell=Bell())
+        janitor = Janitor(
+            store=store,
+            outcomes=outcomes,
+            clock=clock,
+            mailer_bell=Bell(),
+            settings=config.janitor,
+            receipts=receipts,
+        )
         await janitor.recover_own()
         await janitor.resolve_all()
         return await store.hold_queued(clock.now())

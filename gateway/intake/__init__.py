@@ -155,8 +155,8 @@ class Intake:
         envoi = order.envoi
         rows = envoi.sms if envoi else ()
         asked = sum(sms.state is SmsState.QUEUED for sms in rows)
-        queued = asked - len(stored.unpaid)
-        staged = (*order.reports, *(order.unpaid_reports if asked and not queued else ()))
+        queued = asked - len(stored.opted_out) - len(stored.unpaid)
+        staged = [*_ids(order.reports), *([] if stored.early_not is None else [stored.early_not])]
         _MAILS.labels("admitted" if envoi else "without_id").inc()
         _SMS.labels("queued").inc(queued)
         _SMS.labels("refused").inc(len(rows) - queued)
@@ -168,8 +168,9 @@ class Intake:
             code=envoi.fault.value if envoi and envoi.fault is not None else None,
             sms=queued,
             refused=len(rows) - queued,
+            opted_out=len(stored.opted_out),
             unpaid=len(stored.unpaid),
-            report_ids=_ids(staged),
+            report_ids=staged,
         )
         if queued and any(sms.due_at is not None and sms.due_at <= order.mail.received_at for sms in rows):
             self._on_admitted(order.mail.account)  # for others the look at the rows is soon enough

@@ -13,7 +13,7 @@ from gateway.outcomes import ReportRules, render_not_report
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind, SmsAnswer
 from gateway.store.base import AnsweredEnvoi, Duplicate, Foreseen, NewEnvoi, NewReport, Order, Retransmitted, Stored
-from gateway.store.credit import refuse_unpaid
+from gateway.store.refusing import refuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Forecast:
 
 def make_forecast(judgement: Judgement, foreseen: Foreseen | None, *, now: datetime, rules: ReportRules) -> Forecast:
     """Return what would come of the mail, the reports byte for byte."""
-    judgement = _pay(judgement, foreseen)
+    judgement = _refuse(judgement, foreseen)
     match judgement:
         case NotTaken():
             ack, not_ = _none(ReportKind.ACK, "the mail is not taken"), _of_refusal(judgement)
@@ -70,12 +70,13 @@ def make_forecast(judgement: Judgement, foreseen: Foreseen | None, *, now: datet
     return Forecast(judgement=judgement, foreseen=foreseen, ack=ack, not_=not_)
 
 
-def _pay(judgement: Judgement, foreseen: Foreseen | None) -> Judgement:
-    """Return the same with those SMS refused that the account's credit is not enough for (docs/protocol.md §10.3)."""
+def _refuse(judgement: Judgement, foreseen: Foreseen | None) -> Judgement:
+    """Return the same with the SMS refused that the store refuses: STOP list, credit (docs/protocol.md §5.6, §10.3)."""
     if not isinstance(judgement, Taken) or foreseen is None or not isinstance(foreseen.outcome, Stored):
         return judgement
-    written = judgement.written
-    return replace(judgement, written=replace(written, order=refuse_unpaid(written.order, foreseen.outcome.unpaid)))
+    written, stored = judgement.written, foreseen.outcome
+    order = refuse(written.order, stored.opted_out, stored.unpaid)
+    return replace(judgement, written=replace(written, order=order))
 
 
 def _of_refusal(judgement: NotTaken) -> Prospect:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from gateway.ids import new_id
 from gateway.intake.credit_warning import watch_credit
 from gateway.intake.submission import Submission
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsId, SmsState
 from gateway.outcomes import ReportRules
-from gateway.policy.accounts import Account
+from gateway.policy.accounts import Account, ReceiptsBy
 from gateway.policy.admission import Admission, QueuedSms, RefusedSms, admit, read_email_id, read_tracker
 from gateway.policy.report_address import ReportTo, judge_report_address
 from gateway.policy.sender import Allowed, ProvenButWrong
@@ -125,6 +126,7 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
         email_id=email_id,
         customer_tracker=tracker,
         not_to=not_to,
+        receipts_to=not_to if account.receipts is ReceiptsBy.MAIL else None,  # docs/protocol.md §8.6
         report_format=account.report_format,
         commercial=account.commercial,
         fault=admission.fault.code if admission.fault else None,
@@ -133,15 +135,15 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
     acks = (pen.write_ack(ack_to, email_id, AckCode.A0_PROCESSED),) if ack_to else ()
     answers = _early_answers(envoi, admission)
     nots = (pen.write_not(not_to, email_id, answers),) if not_to and answers else ()
-    unpaid_nots = (pen.write_not(not_to, email_id, _unpaid_answers(row.sms)),) if not_to and not answers else ()
     fault_notes = (admission.fault.reason,) if admission.fault else ()
     order = Order(
         mail=_mail_row(pen, reading, allowed, (*notes, *tracker_notes, *admission.notes, *fault_notes)),
         envoi=row,
         reports=acks + nots,
         duplicate_reports=(pen.write_ack(ack_to, email_id, AckCode.A1_DUPLICATE),) if ack_to else (),
-        unpaid_reports=unpaid_nots,
+        early_not=partial(pen.write_not, not_to, email_id) if not_to and not answers else None,
         watch=watch_credit(account, pen.rules.own_addresses, pen.rules.reports),
+        heeds_stop=account.heeds_stop,
     )
     return Written(order=order, ack_to=ack, not_to=not_, admission=admission)
 
@@ -163,11 +165,6 @@ def _early_answers(envoi: Envoi, admission: Admission) -> tuple[SmsAnswer, ...]:
     if len(refused) < len(admission.sms):
         return ()
     return tuple(SmsAnswer(tel=sms.tel, code=sms.code) for sms in refused)
-
-
-def _unpaid_answers(rows: tuple[NewSms, ...]) -> tuple[SmsAnswer, ...]:
-    """Return the answers there are when the credit is not enough for any of the SMS (docs/protocol.md §10.3)."""
-    return tuple(SmsAnswer(tel=sms.tel, code=Code.C12_NO_CREDIT if sms.code is None else sms.code) for sms in rows)
 
 
 def _one_answer(envoi: Envoi, code: Code) -> tuple[SmsAnswer, ...]:

@@ -3,6 +3,7 @@
 import re
 from binascii import b2a_qp
 from collections.abc import Sequence
+from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from email.utils import format_datetime
 
@@ -11,12 +12,26 @@ from gateway.protocol.report import ReportKind
 from gateway.store.base import ClaimedReport
 
 _LINE_LIMIT_BYTES = 998  # RFC 5321 §4.5.3.1.6, without its CRLF
-_SUBJECTS = {
-    ReportKind.ACK: "PUSH MSISDN: etatAck",
-    ReportKind.NOT: "PUSH MSISDN: etatNot",
-    ReportKind.RECEIPTS: "PUSH MSISDN: etatAr",
-    ReportKind.REPLY: "SMS",
-    ReportKind.CREDIT: "PUSH MSISDN: SMS credit / credit SMS",
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    """What mails of a kind have in common."""
+
+    subject: str  # unless the report has one of its own
+    auto_submitted: str | None = "auto-replied"  # RFC 3834 §5; None: a person wrote what it carries
+    charset: str = "ISO-8859-1"
+
+
+_FORMS = {
+    ReportKind.ACK: _Form(subject="PUSH MSISDN: etatAck"),
+    ReportKind.NOT: _Form(subject="PUSH MSISDN: etatNot"),
+    ReportKind.RECEIPTS: _Form(subject="PUSH MSISDN: etatAr"),
+    # Help desks drop what says that a machine wrote it. No loop comes of that: the envelope sender is empty, so nobody
+    # answers by itself, and whoever answers From: all the same is refused, for what it writes is no envoi
+    ReportKind.REPLY: _Form(subject="SMS reply / reponse SMS", auto_submitted=None, charset="UTF-8"),
+    # Nobody wrote the mail that a warning would be the reply to
+    ReportKind.CREDIT: _Form(subject="PUSH MSISDN: SMS credit / credit SMS", auto_submitted="auto-generated"),
 }
 _ADDRESS = re.compile(r"[!-~]+@(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.IPv]+\])")
 _UNSAFE_IN_LOCAL_PART = re.compile(r'[<>",;:\\()\[\]@]')
@@ -45,17 +60,17 @@ def render_mail(report: ClaimedReport, *, sender: str, is_8bit_offered: bool) ->
     """
     if not is_plain_address(report.recipient):
         raise UnsafeHeader("the recipient is not an address that a header can hold")
+    form = _FORMS[report.kind]
     encoding, body = _encode_body(report.body, is_8bit_offered=is_8bit_offered)
     fields = [
         ("Date", format_datetime(report.created_at)),
         ("From", sender),
         ("To", report.recipient),
-        ("Subject", _SUBJECTS[report.kind]),
+        ("Subject", report.subject or form.subject),
         ("Message-ID", report.message_id),
-        # RFC 3834 §5.1: nobody wrote the mail that a warning would be the reply to
-        ("Auto-Submitted", "auto-generated" if report.kind is ReportKind.CREDIT else "auto-replied"),
+        *([] if form.auto_submitted is None else [("Auto-Submitted", form.auto_submitted)]),
         ("MIME-Version", "1.0"),
-        ("Content-Type", "text/plain; charset=ISO-8859-1"),
+        ("Content-Type", f"text/plain; charset={form.charset}"),
         ("Content-Transfer-Encoding", encoding),
     ]
     if report.in_reply_to and _MESSAGE_ID.fullmatch(report.in_reply_to):  # a stranger wrote it: as an id, or not at all

@@ -46,6 +46,14 @@ class OnUnknown(Enum):
 
 
 @unique
+class ReceiptsBy(Enum):
+    """How the client is told what the network said in the end (docs/protocol.md §8.6)."""
+
+    NONE = "none"
+    MAIL = "mail"  # etatAr
+
+
+@unique
 class OnTooLong(Enum):
     """What to do with a text that needs more parts than allowed (docs/protocol.md §6.4)."""
 
@@ -68,6 +76,14 @@ class HoursProfile(Enum):
 
     ISENDPRO = "isendpro"
     AF2M_2026 = "af2m-2026"
+
+
+@unique
+class ReplyNumbers(Enum):
+    """How the number stands in the mail of a reply (docs/protocol.md §8.6)."""
+
+    PLAIN = "plain"
+    MASKED = "masked"  # first digits and the last three
 
 
 @unique
@@ -239,6 +255,10 @@ class Account(Settings):
     report_format: ReportFormat = Field(
         default=ReportFormat.SOURCE, description='"source": as documented; "wellformed": with one root.'
     )
+    receipts: ReceiptsBy = Field(
+        default=ReceiptsBy.NONE,
+        description='"mail": one more report, etatAr, when it is known which SMS of an envoi arrived; to <emailNot>.',
+    )
     mode: Mode | None = Field(default=None, description='"lenient" or "strict" reading; absent: as the listener.')
     default_smslong: int = Field(default=1, ge=1, le=10, description="Parts allowed when a mail has no <smslong>.")
     max_smslong: int = Field(default=6, ge=1, le=10, description="The most parts <smslong> may ask for.")
@@ -254,8 +274,22 @@ class Account(Settings):
         "0: only when it is used up.",
     )
 
+    heeds_stop: bool = Field(
+        default=True,
+        description="SMS to numbers on the STOP list are refused (code 11). `false`, for alerts to people on call, "
+        "sends them all the same; not for commercial accounts.",
+    )
+    reply_to: MailAddress | None = Field(
+        default=None, description="Where replies by SMS are mailed to; absent: they are kept, and mailed to nobody."
+    )
+    reply_numbers: ReplyNumbers = Field(
+        default=ReplyNumbers.PLAIN, description='Who replied, in these mails: "plain" or "masked".'
+    )
+
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        if self.commercial and not self.heeds_stop:
+            raise ValueError("heeds_stop must be true for a commercial account: whoever answers STOP gets no more")
         if self.keyid is None and self.keyid_file is None:
             raise ValueError("a key is missing: write keyid_file, or keyid")
         if self.default_smslong > self.max_smslong:

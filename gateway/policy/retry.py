@@ -43,6 +43,9 @@ SMS_BACKOFF: Mapping[Hold, Backoff] = MappingProxyType(
 REPORT_BACKOFF = Backoff(first=timedelta(minutes=1), cap=timedelta(hours=1))
 """After a smarthost did not take a report (docs/protocol.md §8.5)."""
 
+OPTOUT_BACKOFF = Backoff(first=timedelta(minutes=1), cap=timedelta(hours=6))
+"""After a carrier was not told of an opt-out."""
+
 
 def sms_delay(hold: Hold, *, attempt: int, jitter: float, now: datetime, retry_at: datetime | None) -> timedelta:
     """Return the wait after a proven "not sent": never less than the provider's wish, but for `MAX_WISH`."""
@@ -55,6 +58,11 @@ def sms_delay(hold: Hold, *, attempt: int, jitter: float, now: datetime, retry_a
 def report_delay(*, attempt: int, jitter: float) -> timedelta:
     """Return the wait after a report was not taken."""
     return REPORT_BACKOFF.delay(attempt, jitter)
+
+
+def optout_delay(*, attempt: int, jitter: float) -> timedelta:
+    """Return the wait after a carrier could not be told that a number is, or is no more, on the STOP list."""
+    return OPTOUT_BACKOFF.delay(attempt, jitter)
 
 
 def _spread(delay: timedelta, jitter: float) -> timedelta:

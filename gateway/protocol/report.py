@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, unique
 
 from gateway.protocol.codes import AckCode, Code
@@ -48,3 +49,31 @@ class Not:
 
     email_id: str | None
     answers: Sequence[SmsAnswer]
+
+
+@unique
+class NetworkWord(Enum):
+    """What the network said in the end about one SMS (docs/protocol.md §8.6)."""
+
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    NOTHING = "nothing"  # a carrier took it, and that is all that is known
+    NOT_ASKED = "not_asked"  # it was not sent, or nobody knows: what the Not said stands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmsReceipt:
+    """How one SMS ended. `code` is a reason of the annex, used unless it was delivered."""
+
+    tel: str | None
+    word: NetworkWord
+    code: Code = Code.C999_ERROR
+    at: datetime | None = None  # in the account's time zone; None is written `?`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ar:
+    """What became of the SMS of one envoi in the network, in order of position, laid out as a Not."""
+
+    email_id: str | None
+    receipts: Sequence[SmsReceipt]

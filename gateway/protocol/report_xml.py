@@ -1,12 +1,13 @@
-"""Ack and Not as bytes, exactly as the source prints them (docs/protocol.md §8.1, §8.2).
+"""Ack and Not as bytes, exactly as the source prints them (docs/protocol.md §8.1, §8.2); the etatAr after them (§8.6).
 
 ISO-8859-1, one element a line, LF line ends and one at the end. Legacy clients read these with search functions
 rather than parsers: not a byte is free. What comes from a mail (emailId, tel) is escaped, capped and never empty.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from gateway.protocol.report import Ack, Not, ReportFormat, SmsAnswer
+from gateway.protocol.codes import Code
+from gateway.protocol.report import Ack, Ar, NetworkWord, Not, ReportFormat, SmsAnswer, SmsReceipt
 
 _DECLARATION = '<?xml version="1.0" encoding="ISO-8859-1"?>'
 _ECHO_CHARS = 64
@@ -44,31 +45,66 @@ def render_not(report: Not, report_format: ReportFormat = ReportFormat.SOURCE) -
     One answer is written without numbers, several as `etat1`, `etat2`... in the order given. WELLFORMED puts one root,
     `<reponse>`, around what the source has.
     """
-    body = [
-        "<etatNot>",
-        _element("emailId", _echo(report.email_id)),
-        "</etatNot>",
-        *_answers(report),
+    return _render("etatNot", report.email_id, [_of_answer(answer) for answer in report.answers], report_format)
+
+
+def render_ar(report: Ar, report_format: ReportFormat = ReportFormat.SOURCE) -> bytes:
+    """Return the etatAr: laid out as the Not, with one more element, `date` (docs/protocol.md §8.6)."""
+    return _render("etatAr", report.email_id, [_of_receipt(receipt) for receipt in report.receipts], report_format)
+
+
+_States = Sequence[Sequence[tuple[str, str]]]
+"""For each SMS its elements, name and escaped content, in order."""
+
+_DELIVERED = "Votre message a bien été reçu"
+_UNDELIVERED = "Votre message n'a pas été remis"
+_NOTHING_HEARD = "Aucun accusé de réception n'est parvenu"
+_DATE_FORM = "%Y-%m-%d %H:%M"  # as <date_envoi> has it
+
+
+def _of_answer(answer: SmsAnswer) -> list[tuple[str, str]]:
+    return [
+        ("code", str(answer.code.value)),
+        ("tel", _echo(answer.tel)),
+        ("message", _escape(answer.code.label)),
     ]
+
+
+def _of_receipt(receipt: SmsReceipt) -> list[tuple[str, str]]:
+    code, message = _code_and_message(receipt)
+    date = _NOTHING if receipt.at is None else receipt.at.strftime(_DATE_FORM)
+    return [
+        ("code", str(code.value)),
+        ("tel", _echo(receipt.tel)),
+        ("message", _escape(message)),
+        ("date", date),
+    ]
+
+
+def _code_and_message(receipt: SmsReceipt) -> tuple[Code, str]:
+    """0 for what arrived and for nothing else; without a reason of the annex 999, and the message says which it is."""
+    if receipt.word is NetworkWord.DELIVERED:
+        return Code.C0_SENT, _DELIVERED
+    if receipt.word is NetworkWord.NOTHING:
+        return Code.C999_ERROR, _NOTHING_HEARD
+    if receipt.word is NetworkWord.UNDELIVERED and receipt.code is Code.C999_ERROR:
+        return Code.C999_ERROR, _UNDELIVERED
+    return receipt.code, receipt.code.label
+
+
+def _render(root: str, email_id: str | None, states: _States, report_format: ReportFormat) -> bytes:
+    body = [f"<{root}>", _element("emailId", _echo(email_id)), f"</{root}>", *_etats(states)]
     if report_format is ReportFormat.WELLFORMED:
         body = ["<reponse>", *body, "</reponse>"]
     return _encode([_DECLARATION, *body])
 
 
-def _answers(report: Not) -> Iterator[str]:
-    if len(report.answers) == 1:
-        yield from _answer(report.answers[0], "")
-        return
-    for position, answer in enumerate(report.answers, start=1):
-        yield from _answer(answer, str(position))
-
-
-def _answer(answer: SmsAnswer, suffix: str) -> Iterator[str]:
-    yield f"<etat{suffix}>"
-    yield _element(f"code{suffix}", str(answer.code.value))
-    yield _element(f"tel{suffix}", _echo(answer.tel))
-    yield _element(f"message{suffix}", _escape(answer.code.label))
-    yield f"</etat{suffix}>"
+def _etats(states: _States) -> Iterator[str]:
+    for position, elements in enumerate(states, start=1):
+        suffix = "" if len(states) == 1 else str(position)
+        yield f"<etat{suffix}>"
+        yield from (_element(f"{name}{suffix}", content) for name, content in elements)
+        yield f"</etat{suffix}>"
 
 
 def _element(name: str, escaped: str) -> str:

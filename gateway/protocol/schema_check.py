@@ -1,4 +1,4 @@
-"""What the schemas say against an envoi, an Ack or a Not, in words for an operator (docs/protocol.md §3.4, §8.2).
+"""What the schemas say against an envoi or a report, in words for an operator (docs/protocol.md §3.4, §8.2, §8.6).
 
 The envoi of a mail goes through the same linear scans and bounds as when mails are read, before any parser sees it.
 Where only stray `&` and `<` are in the way, they are named and it is held against the schema all the same.
@@ -25,7 +25,7 @@ _MOST_STRAYS = 20
 """So many elements that do not belong there are named; each costs a look at the whole."""
 
 _MOST_STATES = 500
-"""As far as the schemas of a Not go; an account may be allowed more (docs/protocol.md §4.5)."""
+"""As far as the schemas of a Not and an etatAr go; an account may be allowed more (docs/protocol.md §4.5)."""
 
 _LITERAL = "an & or < that is text must be written &amp; or &lt;"
 _SYNTAX_WORDS = {  # by the parser's number
@@ -60,6 +60,15 @@ class Document(Enum):
     ENVOI = "envoi"
     ETAT_ACK = "etatAck"
     ETAT_NOT = "etatNot"
+    ETAT_AR = "etatAr"
+
+
+_REPORTS = {
+    ReportKind.ACK: (Document.ETAT_ACK, (Schema.ETAT_ACK,)),
+    ReportKind.NOT: (Document.ETAT_NOT, (Schema.ETAT_NOT, Schema.ETAT_NOT_WELLFORMED)),
+    ReportKind.RECEIPTS: (Document.ETAT_AR, (Schema.ETAT_AR, Schema.ETAT_AR_WELLFORMED)),
+}
+"""Of each report that has a schema: the one for a root of several, and where there are several, that for one root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +97,11 @@ def check_envoi(text: str, limits: Limits) -> tuple[SchemaFault, ...]:
 
 
 def check_report(kind: ReportKind, body: bytes, report_format: ReportFormat) -> tuple[SchemaFault, ...]:
-    """Return what is wrong with a report that was rendered here: nothing, or the gateway is at fault.
+    """Return what is wrong with an Ack, Not or etatAr that was rendered here: nothing, or the gateway is at fault.
 
-    Of a Not with more answers than the schemas know, the first 500 are looked at.
+    Of one with more answers than the schemas know, the first 500 are looked at.
     """
-    document = Document.ETAT_ACK if kind is ReportKind.ACK else Document.ETAT_NOT
+    document, schemas = _REPORTS[kind]
     declaration = _DECLARED.match(body)
     head = declaration[0] if declaration else b""
     try:
@@ -100,10 +109,9 @@ def check_report(kind: ReportKind, body: bytes, report_format: ReportFormat) -> 
         whole = etree.fromstring(head.rstrip(b"\n") + b"<all>\n" + body[len(head) :] + b"</all>", _parser())
     except etree.XMLSyntaxError as error:
         return _as_faults(document, [(error.position[0], _syntax_words(error))])
-    schema = Schema.ETAT_ACK
-    if kind is ReportKind.NOT:
-        schema = Schema.ETAT_NOT_WELLFORMED if report_format is ReportFormat.WELLFORMED else Schema.ETAT_NOT
-    states = whole[0] if schema is Schema.ETAT_NOT_WELLFORMED else whole
+    is_wellformed = report_format is ReportFormat.WELLFORMED and len(schemas) > 1
+    schema = schemas[is_wellformed]
+    states = whole[0] if is_wellformed else whole
     del states[1 + _MOST_STATES :]
     return _as_faults(document, [fault for root in whole for fault in _validate(root, schema)])
 

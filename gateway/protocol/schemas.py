@@ -1,7 +1,7 @@
 """The schemas of what goes over the wire: for clients, and for tests of what is rendered here (docs/protocol.md §8).
 
-They say what strict XML can: an envoi, an Ack, each root of a Not, and a Not with one root. They are files, so that a
-client can take them; nothing is validated against them while mails are read.
+They say what strict XML can: an envoi, an Ack, each root of a Not or an etatAr, and either with one root. They are
+files, so that a client can take them; nothing is validated against them while mails are read.
 """
 
 from enum import Enum, unique
@@ -18,6 +18,8 @@ class Schema(Enum):
     ETAT_ACK = "etatAck.xsd"
     ETAT_NOT = "etatNot.xsd"  # one root of several
     ETAT_NOT_WELLFORMED = "etatNot-wellformed.xsd"
+    ETAT_AR = "etatAr.xsd"  # the same
+    ETAT_AR_WELLFORMED = "etatAr-wellformed.xsd"
 
     @property
     def path(self) -> Path:

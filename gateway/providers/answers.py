@@ -4,13 +4,15 @@ A body that can be read always wins over the status; these rules are for proxies
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
 from gateway.lifecycle import Hold, NotSent, Refused, Uncertain, Verdict
 from gateway.protocol.codes import Code
+from gateway.providers.transport import Broken
 
 RETRY_AFTER_LIMIT = timedelta(hours=1)
 """A carrier's wish is honoured up to here; beyond, it is more likely a mistake than a plan."""
@@ -21,14 +23,40 @@ _ACCOUNT = frozenset({401, 403})
 
 def decode_object(body: bytes) -> dict[str, object] | None:
     """Return the JSON object in `body`; None if it is anything else, says a thing twice, or is made to do harm."""
+    found = _decode(body, parse_float=float)
+    return found if isinstance(found, dict) else None
+
+
+def decode_exactly(body: bytes) -> object:
+    """Return the JSON value in `body`, its fractions as Decimal; None for what `decode_object` does not read."""
+    return _decode(body, parse_float=_read_decimal)
+
+
+def describe_broken(outcome: Broken) -> str:
+    """Return how a call broke, with what had come of its answer."""
+    if outcome.status is None:
+        return outcome.reason
+    return f"{outcome.reason}; HTTP {outcome.status} {outcome.body.decode('utf-8', 'replace')}"
+
+
+def _decode(body: bytes, *, parse_float: Callable[[str], object]) -> object:
     try:
         # Bytes that are not UTF-8 can only stand in labels, which nobody reads; they must not hide a code.
-        found = json.loads(
-            body.decode("utf-8-sig", "replace"), parse_constant=_reject, object_pairs_hook=_without_repetition
+        return json.loads(
+            body.decode("utf-8-sig", "replace"),
+            parse_float=parse_float,
+            parse_constant=_reject,
+            object_pairs_hook=_without_repetition,
         )
     except (ValueError, RecursionError):  # 100,000 "[" are a RecursionError
         return None
-    return found if isinstance(found, dict) else None
+
+
+def _read_decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:  # an exponent of more digits than there are
+        raise ValueError(text) from error
 
 
 def verdict_of_status(

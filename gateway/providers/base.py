@@ -3,7 +3,7 @@
 A provider is given a batch (SMS of one account with equal options) and returns one verdict per SMS, in order. It never
 raises for what the network or the carrier does: every failure is a verdict. It never retries, never sleeps, writes
 nothing. Capabilities beyond `submit` are optional interfaces, detected with `isinstance`, never stubbed: `Batches`,
-`LooksUp`, `TellsBalance`, `KeepsOptOuts`, `ParsesCallbacks`, `Schedules`.
+`LooksUp`, `TellsBalance`, `KeepsOptOuts`, `ParsesCallbacks`, `Schedules`, `CountsParts`, `LooksAtNumbers`.
 
 Keys. A provider has a key of its own, or passes on the account's (`account_key`); where there is no account to speak of
 (looking at the balance, say), a provider without a key answers that it cannot tell.
@@ -228,3 +228,40 @@ class KeepsOptOuts(Protocol):
 
     async def list_optouts(self) -> Sequence[str] | Untold:
         """Return all numbers on it, E.164."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartCount:
+    """How long a text is, as the carrier counts."""
+
+    parts: int
+    characters: int | None = None  # None: it does not say
+
+
+@runtime_checkable
+class CountsParts(Protocol):
+    """Can be asked how many parts a text takes, which is what it bills."""
+
+    async def count_parts(self, text: str, *, msisdn: str, options: SendOptions) -> PartCount | Untold:
+        """Return what this text to this number (E.164) would take, sent with these options. Nothing is sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberFacts:
+    """What a carrier knows of a number."""
+
+    msisdn: str = field(repr=False)  # E.164
+    operator: str | None  # the carrier's word for it; None: it knows of none, so the number takes no SMS
+    code: Code | None = None  # of the annex, where it says so
+
+
+@runtime_checkable
+class LooksAtNumbers(Protocol):
+    """Can be asked whether numbers are in use, and at which operator. It may charge for that."""
+
+    @property
+    def numbers_size(self) -> int:
+        """The most numbers in one question."""
+
+    async def look_at_numbers(self, msisdns: Sequence[str]) -> Sequence[NumberFacts] | Untold:
+        """Return what is known of these numbers (E.164), in their order; one it says nothing about is missing."""

@@ -1,106 +1,56 @@
 """iSendPro's REST interface: `/sms` for one SMS, `/smsmulti` for several (docs/protocol.md §9 for its codes).
 
-Quirks: no message id comes back, the `tracker` is all there is to correlate by; the outcome stands in the body, the
-HTTP status repeats it at best; optional values travel as JSON strings, `sandbox` as a number.
+Quirks: no message id and no cost come back, the `tracker` is all there is to correlate by; the outcome stands in the
+body, the HTTP status repeats it at best; optional values travel as JSON strings, `sandbox` as a number. The STOP
+mention of commercial SMS is added there, unless `nostop` says not to, so `commercial` asks for nothing.
 
-Diagnostics: event `answer_unreadable` (error).
+What was handed over with a date cannot be taken back: there is no such call, and nothing tells what waits.
+
+Diagnostics: event `answer_unreadable` (error); those of `isendpro_questions`.
 """
 
 from collections.abc import Sequence
-from enum import Enum, unique
-from typing import Literal
+from datetime import datetime
 
 import structlog
-from pydantic import Field, SecretStr
 
 from gateway.clock import Clock
 from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
 from gateway.providers.answers import read_retry_after, verdict_of_status
-from gateway.providers.base import Batch
+from gateway.providers.base import Batch, Callback, Receipt, Reply
 from gateway.providers.isendpro_answers import assign, read_entries, verdict_of_entry
-from gateway.providers.settings import CarrierSettings
-from gateway.providers.transport import (
-    Answer,
-    AnyUrl,
-    Broken,
-    NeverLeft,
-    ProviderUnusable,
-    ServiceUrl,
-    Transport,
-    recorded,
-)
+from gateway.providers.isendpro_callbacks import IsendproCallbacks
+from gateway.providers.isendpro_dates import PARIS, render_send_date
+from gateway.providers.isendpro_questions import IsendproQuestions
+from gateway.providers.isendpro_settings import Busy, Doubt, IsendproSettings, SandboxSettings
+from gateway.providers.transport import Answer, Broken, NeverLeft, ProviderUnusable, Transport, recorded
+
+__all__ = ["IsendproProvider", "IsendproSettings", "SandboxSettings"]
 
 _log = structlog.get_logger(__name__)
 
-
-@unique
-class Doubt(Enum):
-    """How to read an answer of which it is not documented whether the carrier acted."""
-
-    UNKNOWN = "unknown"
-    REFUSED = "refused"
+_LONGEST_WAIT_S = 86_400.0
+"""No limit is documented. A day, because a STOP, a hold or a correction no longer reaches what is there already."""
 
 
-@unique
-class Busy(Enum):
-    """How to read an HTTP 503."""
-
-    UNKNOWN = "unknown"
-    NOT_TAKEN = "not_taken"
-
-
-class IsendproDialect(CarrierSettings):
-    """What everything that speaks iSendPro's language needs to know."""
-
-    keyid: SecretStr | None = Field(
-        default=None, description="Key of our account there; absent: the client's is passed on."
-    )
-    keyid_file: str | None = Field(default=None, description="File (or systemd credential) that holds the key instead.")
-    batch_size: int = Field(
-        default=50, ge=1, le=500, description="Most SMS in one call; this many become unknown if its answer is lost."
-    )
-    sandbox: bool = Field(
-        default=False, description="Ask the carrier to check and answer, but to send and charge nothing."
-    )
-    on_999: Doubt = Field(
-        default=Doubt.UNKNOWN, description='Code 999: "unknown" (may have been sent) or "refused" (was not).'
-    )
-    on_503: Busy = Field(
-        default=Busy.UNKNOWN, description='HTTP 503: "unknown", or "not_taken" (was not sent, try again).'
-    )
-
-
-class IsendproSettings(IsendproDialect):
-    """A `[[providers]]` block of kind "isendpro"."""
-
-    kind: Literal["isendpro"] = Field(default="isendpro", description="iSendPro, over its REST interface.")
-    base_url: ServiceUrl = Field(
-        default="https://apirest.isendpro.com/cgi-bin", description="Address of the interface; https."
-    )
-
-
-class SandboxSettings(IsendproDialect):
-    """A `[[providers]]` block of kind "sandbox": the carrier in a box, which sends nothing."""
-
-    kind: Literal["sandbox"] = Field(default="sandbox", description="The carrier in a box (`mail2sms sandbox`).")
-    base_url: AnyUrl = Field(default="http://127.0.0.1:8026/cgi-bin", description="Address of the sandbox.")
-
-
-class IsendproProvider:
+class IsendproProvider(IsendproQuestions):
     """A carrier that speaks iSendPro's language."""
 
     def __init__(self, settings: IsendproSettings | SandboxSettings, clock: Clock) -> None:
         """Be ready to send; ProviderUnusable if the settings name a file that cannot be used or was not read."""
         if settings.keyid_file is not None and settings.keyid is None:
             raise ProviderUnusable(f"the key of provider {settings.name} was not read from its keyid_file")
-        self._settings = settings
-        self._clock = clock
-        self._transport = Transport(
+        transport = Transport(
             base_url=settings.base_url,
             timeout_s=settings.timeout_s,
             width=settings.width,
             ca_file=settings.ca_file,
         )
+        keyid = None if settings.keyid is None else settings.keyid.get_secret_value()
+        super().__init__(transport, name=settings.name, keyid=keyid)
+        self._settings = settings
+        self._clock = clock
+        self._callbacks = IsendproCallbacks(settings)
 
     @property
     def name(self) -> str:
@@ -110,9 +60,15 @@ class IsendproProvider:
     def batch_size(self) -> int:
         return self._settings.batch_size
 
+    @property
+    def longest_wait_s(self) -> float:
+        return _LONGEST_WAIT_S
+
     async def submit(self, batch: Batch) -> Sequence[Verdict]:
         key = self._key(batch)
         path, fields = _build_request(batch, key=key, is_trial=self._settings.sandbox)
+        if batch.options.deliver_at is not None:
+            fields |= self._date_fields(batch.options.deliver_at)
         outcome = await self._transport.post_json(path, fields)
         match outcome:
             case Answer():
@@ -122,12 +78,22 @@ class IsendproProvider:
             case Broken():
                 return [Uncertain(raw=_record_broken(outcome, secret=key))] * len(batch.messages)
 
+    def parse_callback(self, callback: Callback) -> Sequence[Receipt | Reply]:
+        return self._callbacks.parse(callback)
+
     async def close(self) -> None:
         await self._transport.close()
 
     def _key(self, batch: Batch) -> str:
-        keyid = self._settings.keyid
-        return batch.options.account_key if keyid is None else keyid.get_secret_value()
+        return batch.options.account_key if self._keyid is None else self._keyid
+
+    def _date_fields(self, at: datetime) -> dict[str, str]:
+        """Return what says when to send; nothing for an instant that is no longer ahead."""
+        zone = self._settings.gmt_zone
+        date = render_send_date(at, now=self._clock.now(), zone=zone or PARIS)
+        if date is None:
+            return {}
+        return {"date_envoi": date} if zone is None else {"date_envoi": date, "gmt_zone": zone}
 
     def _read(self, answer: Answer, batch: Batch, *, secret: str) -> list[Verdict]:
         retry_at = read_retry_after(answer.retry_after, self._clock.now())

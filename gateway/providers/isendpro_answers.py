@@ -171,19 +171,26 @@ def international(number: str) -> str | None:
     return "33" + digits[1:] if len(digits) == 10 and digits.startswith("0") else digits
 
 
+def read_code(fields: Mapping[str, object]) -> int | None:
+    """Return the code of an entry, which is a number or a string; None if it has none that can be read."""
+    return _whole_number(fields.get("code"))
+
+
 def _read_entry(item: object) -> Entry:
     fields = item if isinstance(item, dict) else {}
     parts = _whole_number(fields.get("smslong"))
     plain = {key: value for key, value in fields.items() if isinstance(value, str | int | float)}
     return Entry(
-        code=_whole_number(fields.get("code")),
-        tel=_read_tel(fields.get("tel")),
+        code=read_code(fields),
+        tel=read_tel(fields),
         parts=parts if parts is not None and 1 <= parts <= _MOST_PARTS else None,
         text=json.dumps(plain, ensure_ascii=False, separators=(",", ":")),
     )
 
 
-def _read_tel(tel: object) -> str | None:
+def read_tel(fields: Mapping[str, object]) -> str | None:
+    """Return the number an entry names, international, digits only; None if it names none."""
+    tel = fields.get("tel")
     if isinstance(tel, int):
         return international(f"{tel:010d}")  # written as a number, a national one has lost its 0
     return international(tel) if isinstance(tel, str) else None

@@ -9,12 +9,23 @@ from pydantic import Field
 from gateway.clock import Clock
 from gateway.providers.base import Provider
 from gateway.providers.isendpro import IsendproProvider, IsendproSettings, SandboxSettings
+from gateway.providers.smspartner import SmsPartnerSettings, build_smspartner
+from gateway.providers.webhook import WebhookSettings, build_webhook
 from gateway.settings import Settings
 
-ProviderSettings = Annotated[IsendproSettings | SandboxSettings, Field(discriminator="kind")]
+ProviderSettings = Annotated[
+    IsendproSettings | SmsPartnerSettings | WebhookSettings | SandboxSettings, Field(discriminator="kind")
+]
 """One `[[providers]]` block; `kind` says which."""
 
-KINDS: Mapping[str, type[Settings]] = MappingProxyType({"isendpro": IsendproSettings, "sandbox": SandboxSettings})
+KINDS: Mapping[str, type[Settings]] = MappingProxyType(
+    {
+        "isendpro": IsendproSettings,
+        "smspartner": SmsPartnerSettings,
+        "webhook": WebhookSettings,
+        "sandbox": SandboxSettings,
+    }
+)
 """The settings of each kind."""
 
 
@@ -26,5 +37,9 @@ def build_provider(settings: ProviderSettings, clock: Clock, *, callback_url: st
     match settings:
         case IsendproSettings() | SandboxSettings():
             return IsendproProvider(settings, clock)
+        case SmsPartnerSettings():
+            return build_smspartner(settings, clock, callback_url)
+        case WebhookSettings():
+            return build_webhook(settings, clock, callback_url)
         case _:
             assert_never(settings)

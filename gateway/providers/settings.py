@@ -46,6 +46,11 @@ class CarrierSettings(Settings):
     previous_callback_secret_file: str | None = Field(
         default=None, description="File (or systemd credential) that holds it instead."
     )
+    sync_optouts: bool = Field(
+        default=False,
+        description="Tell it of numbers that go on and off the STOP list, where it keeps a list of its own. "
+        "That one holds for everybody who sends with the same key.",
+    )
     low_balance: Annotated[float, Field(ge=0)] = Field(
         default=0, description="A warning when less is left there, in its own currency; 0: none."
     )

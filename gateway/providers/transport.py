@@ -2,19 +2,21 @@
 
 A call has three ends, and only three: an `Answer` was read whole; the request `NeverLeft`; or it is `Broken`, and
 nobody can tell whether the carrier acted. An SMS is not idempotent, so the line between the last two is the point of
-this module: only what failed before the first byte of the request counts as never left.
+this module: only what failed before there was a connection counts as never left.
 
 Promises: no exception but `CancelledError`; never longer than `timeout_s`, however the carrier trickles; never more
-than 256 KiB of an answer in memory and nothing ever decompressed; no redirect followed, no proxy and no credentials
-taken from the environment, certificates always checked.
+than 256 KiB of an answer in memory (unless the caller sets another limit) and nothing ever decompressed; no redirect
+followed, no proxy and no credentials taken from the environment, certificates always checked.
 """
 
 import asyncio
 import ipaddress
 import json
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -23,23 +25,19 @@ import httpx
 from pydantic import AfterValidator
 
 from gateway.errors import GatewayError
+from gateway.providers.connections import FOREIGN_ERRORS, NeverConnected, aiohttp_transport
 
 ANSWER_LIMIT_BYTES = 256 * 1024
 RAW_LIMIT = 2048
 """Characters of an answer, or of a reason, that are kept with an attempt."""
 
-_KEEPALIVE_S = 2.0
-"""Idle connections are given up well before common servers do (5 s), so that a call rarely meets a closing one."""
-
 _CONNECT_S = 10.0
-_POOL_SHARE = 0.25
-_CONNECT_SHARE = 0.3  # of the deadline, twice: once for TCP, once for TLS
+_CONNECT_SHARE = 0.6  # of the deadline, until there is a connection; less, so that this is known and not just "late"
+_ADDRESS_SHARE = 0.3  # for each address of the carrier, so that a dead one leaves time for another
 _SHORTEST_SECRET = 4
+_ESCAPES = "%\\+"  # without one of these in a text, a secret stands in it as it is or not at all
 
-_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-"""Raised by httpx only before the first byte of a request is written. Everything else proves nothing."""
-
-_FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
+_FOREIGN = (*FOREIGN_ERRORS, httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
 
 
 class ProviderUnusable(GatewayError):
@@ -107,10 +105,22 @@ AnyUrl = Annotated[str, AfterValidator(http_url)]
 def recorded(text: str, *, secret: str) -> str:
     """Return what may be kept of an answer: the key masked, at most `RAW_LIMIT` characters, fit for any database."""
     if len(secret) >= _SHORTEST_SECRET:
-        for form in (secret, json.dumps(secret)[1:-1]):
-            text = text.replace(form, "***")
+        has_escapes = any(mark in text for mark in _ESCAPES)
+        text = _any_form_of(secret).sub("***", text) if has_escapes else text.replace(secret, "***")
     text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= RAW_LIMIT else text[: RAW_LIMIT - 1] + "…"
+
+
+@lru_cache(maxsize=256)
+def _any_form_of(secret: str) -> re.Pattern[str]:
+    """Return what finds the secret as it is, in JSON, and in an address, where each character may be escaped or not."""
+    forms = []
+    for character in secret:
+        escaped = "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "replace"))
+        ways = [escaped, re.escape(json.dumps(character)[1:-1])]
+        ways += {" ": ["[+]"], "/": [r"\\/"]}.get(character, [])  # a form; PHP's JSON
+        forms.append(f"(?:(?i:{'|'.join(ways)})|{re.escape(character)})")  # itself last: % begins %25
+    return re.compile("".join(forms))
 
 
 class Transport:
@@ -119,18 +129,17 @@ class Transport:
     def __init__(self, *, base_url: str, timeout_s: float, width: int, ca_file: str | None = None) -> None:
         """Be ready to call; nothing is connected yet. ProviderUnusable if `ca_file` cannot be read."""
         self._timeout_s = timeout_s
-        connect_s = min(_CONNECT_S, _CONNECT_SHARE * timeout_s)
         self._client = httpx.AsyncClient(
             base_url=base_url,
-            verify=_verifying_context(ca_file),
+            transport=aiohttp_transport(
+                context=_verifying_context(ca_file), width=width, connect_s=_CONNECT_SHARE * timeout_s
+            ),
             trust_env=False,
             follow_redirects=False,
             headers={"Accept-Encoding": "identity", "Accept": "application/json", "User-Agent": "mail2sms-gateway"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            limits=httpx.Limits(max_connections=width, max_keepalive_connections=width, keepalive_expiry=_KEEPALIVE_S),
-            # Shorter than the deadline, so that what never left is known as such and not just as late. The deadline
-            # itself is ours: httpx counts anew with every piece of an answer.
-            timeout=httpx.Timeout(timeout_s, connect=connect_s, pool=_POOL_SHARE * timeout_s),
+            # The deadline itself is ours: a time-out for reading counts anew with every piece of an answer.
+            timeout=httpx.Timeout(None, connect=min(_CONNECT_S, _ADDRESS_SHARE * timeout_s)),
         )
 
     async def post_json(self, path: str, fields: Mapping[str, object]) -> CallOutcome:
@@ -147,17 +156,21 @@ class Transport:
         query: Mapping[str, str] | None = None,
         content: bytes = b"",
         headers: Mapping[str, str] | None = None,
+        limit_bytes: int = ANSWER_LIMIT_BYTES,
     ) -> CallOutcome:
-        """Make one call and say how it ended. `path` is below the base address; `query` is escaped here."""
+        """Make one call and say how it ended. `path` is below the base address; `query` is escaped here.
+
+        An answer longer than `limit_bytes` is Broken.
+        """
         if self._client.is_closed:
             return NeverLeft(reason="the gateway is stopping")
         request = self._client.build_request(method, path, params=query, content=content, headers=headers)
         received = _Received()
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:
-                return await self._exchange(request, received)
-        except _NEVER_LEFT as error:
-            return NeverLeft(reason=_describe(error))
+                return await self._exchange(request, received, limit_bytes)
+        except NeverConnected as error:
+            return NeverLeft(reason=str(error))
         except _FOREIGN as error:
             late = f"no complete answer within {self._timeout_s:g} s"
             reason = late if deadline.expired() else _describe(error)
@@ -167,7 +180,7 @@ class Transport:
         """Give back all connections."""
         await self._client.aclose()
 
-    async def _exchange(self, request: httpx.Request, received: "_Received") -> CallOutcome:
+    async def _exchange(self, request: httpx.Request, received: "_Received", limit_bytes: int) -> CallOutcome:
         response = await self._client.send(request, stream=True)
         try:
             received.status = response.status_code
@@ -175,9 +188,9 @@ class Transport:
             if encoding not in {"", "identity"}:
                 return Broken(reason="the answer came compressed, unasked", status=response.status_code)
             async for chunk in response.aiter_raw():
-                received.body += chunk[: ANSWER_LIMIT_BYTES - len(received.body) + 1]
-                if len(received.body) > ANSWER_LIMIT_BYTES:
-                    reason = f"the answer is longer than {ANSWER_LIMIT_BYTES} bytes"
+                received.body += chunk[: limit_bytes - len(received.body) + 1]
+                if len(received.body) > limit_bytes:
+                    reason = f"the answer is longer than {limit_bytes} bytes"
                     return Broken(reason=reason, status=response.status_code, body=bytes(received.body[:RAW_LIMIT]))
             return Answer(
                 status=response.status_code,

@@ -4,8 +4,10 @@ A script is JSON: one fault or a list of them. A fault is an object, or just its
 
     [{"fault": "slow", "delay_s": 5, "count": 2}, "lost", {"fault": "refuse", "code": 21, "count": 1}]
 
-Each call to the carrier uses up the first fault that is left: the one above makes two calls slow, and loses the answers
-of all further ones, because `lost` has no `count`. Names stand in `FaultName`, plain words for them in `_ALIASES`.
+Each call that sends uses up the first fault of answers and the first of receipts that are left and meant for it
+(`api`, `path`): the script above makes two calls slow, and loses the answers of all further ones, because `lost` has no
+`count`. Any other call of a carrier only uses up faults that name its path. Names stand in `FaultName`, plain words for
+them in `_ALIASES`.
 """
 
 import json
@@ -17,13 +19,14 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from gateway.errors import GatewayError
+from gateway.sandbox.orders import Api
 from gateway.settings import Settings
 
 MOST_FAULTS = 1000
 
 
 class SandboxError(GatewayError):
-    """The sandbox cannot do as asked: its address cannot be had, a script cannot be read. One sentence each."""
+    """The sandbox cannot do as asked: an address cannot be had, a script cannot be read... One sentence each."""
 
 
 @unique
@@ -44,6 +47,12 @@ class FaultName(Enum):
     SHAPE = "shape"  # taken; the answer has another of the shapes that are seen: `shape`
     GZIP_BOMB = "gzip_bomb"  # taken; the answer is small, compressed, and large when unpacked
     REDIRECT = "redirect"  # not taken; HTTP 302 to this sandbox itself
+    FALSE_SUCCESS = "false_success"  # not taken; HTTP 200 and "success" without an id, as a degraded front gave
+    RECEIPTS_LATE = "receipts_late"  # `delay_s` later than usual
+    RECEIPTS_DOUBLED = "receipts_doubled"  # each comes twice
+    RECEIPTS_MISSING = "receipts_missing"  # the SMS arrive, and nobody says so
+    RECEIPTS_BEFORE = "receipts_before"  # they come before the answer to the call
+    RECEIPTS_OUT_OF_ORDER = "receipts_out_of_order"  # the last SMS first, and "waiting" after the final word
 
 
 @unique
@@ -68,6 +77,17 @@ _TAKEN = frozenset(
     }
 )
 
+OF_RECEIPTS = frozenset(
+    {
+        FaultName.RECEIPTS_LATE,
+        FaultName.RECEIPTS_DOUBLED,
+        FaultName.RECEIPTS_MISSING,
+        FaultName.RECEIPTS_BEFORE,
+        FaultName.RECEIPTS_OUT_OF_ORDER,
+    }
+)
+"""What happens to receipts; the rest happens to answers."""
+
 _ALIASES: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
         "429": {"fault": "status", "status": 429, "retry_after": "30"},
@@ -83,6 +103,13 @@ _ALIASES: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "flat": {"fault": "shape", "shape": "flat"},
         "string codes": {"fault": "shape", "shape": "string_codes"},
         "string_codes": {"fault": "shape", "shape": "string_codes"},
+        "false success": {"fault": "false_success"},
+        "receipts_late": {"fault": "receipts_late", "delay_s": 10},
+        "receipts late": {"fault": "receipts_late", "delay_s": 10},
+        "receipts doubled": {"fault": "receipts_doubled"},
+        "receipts missing": {"fault": "receipts_missing"},
+        "receipts before the answer": {"fault": "receipts_before"},
+        "receipts out of order": {"fault": "receipts_out_of_order"},
     }
 )
 
@@ -98,6 +125,14 @@ class Fault(Settings):
     retry_after: Annotated[str, Field(pattern=r"^[ -~]{1,64}$")] | None = None
     shape: Shape = Shape.FLAT
     accepts: bool | None = None
+    api: Api | None = None
+    path: Annotated[str, Field(pattern=r"^/[!-~]{1,127}$")] | None = None
+
+    def concerns(self, api: Api, path: str, *, sends: bool) -> bool:
+        """True when a call to this path is meant."""
+        if self.api is not None and self.api is not api:
+            return False
+        return sends if self.path is None else self.path == path
 
     @property
     def is_taken(self) -> bool:
@@ -150,16 +185,16 @@ class FaultScript:
         """Behave from now on."""
         self._left.clear()
 
-    def take(self) -> Fault | None:
-        """Return the fault of the next call and count it."""
-        if not self._left:
-            return None
-        first = self._left[0]
-        if first.count == 1:
-            self._left.pop(0)
-        elif first.count is not None:
-            self._left[0] = first.model_copy(update={"count": first.count - 1})
-        return first
+    def take(self, api: Api, path: str, *, sends: bool, of_receipts: bool = False) -> Fault | None:
+        """Return the fault of this call and count it."""
+        for position, fault in enumerate(self._left):
+            if (fault.fault in OF_RECEIPTS) is of_receipts and fault.concerns(api, path, sends=sends):
+                if fault.count == 1:
+                    self._left.pop(position)
+                elif fault.count is not None:
+                    self._left[position] = fault.model_copy(update={"count": fault.count - 1})
+                return fault
+        return None
 
     def list(self) -> Sequence[Fault]:
         """Return what is left; `count` says for how many more calls."""

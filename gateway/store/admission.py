@@ -4,17 +4,18 @@ The orders of one transaction are stored together, table by table, because state
 fails, be it for one bad order or because another node stored the same mail meanwhile, each is stored apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
 
 import sqlalchemy as sa
 
-from gateway.lifecycle import EnvoiId, MailId, SmsId, SmsState
+from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsId, SmsState
 from gateway.pauses import PausePoint, pause_at
 from gateway.protocol.codes import AckCode, Code
-from gateway.store import credit, tables
+from gateway.protocol.report import ReportKind
+from gateway.store import credit, optouts, refusing, tables
 from gateway.store.base import (
     AdmitOutcome,
     CreditAlert,
@@ -138,7 +139,8 @@ class _Known:
     mails: set[str]
     fingerprints: dict[bytes, MailId]
     claims: dict[_Claim, EnvoiId]
-    unpaid: frozenset[SmsId]  # of these very orders, if one was stored before
+    refused: dict[SmsId, Code]  # of these very orders, if one was stored before
+    opted_out: frozenset[tuple[str, str]]  # of the numbers of the orders, each with its account
     balances: _Balances
 
 
@@ -173,12 +175,12 @@ By account, because for `(account, email_id) IN (...)` SQLite reads the whole ta
 """
 
 
-def unpaid_query(orders: Sequence[Order]) -> sa.Select[Any]:
-    """Those of the SMS of the orders that the credit was not enough for: refused, and never claimed."""
+def refused_query(orders: Sequence[Order]) -> sa.Select[Any]:
+    """Those of the SMS of the orders that the store refused, with their codes: they were never claimed."""
     sms = tables.sms.c
     envois = [order.envoi.id for order in orders if order.envoi is not None]
-    was_unpaid = (tables.one_of("sms.state", (SmsState.REFUSED,)), sms.epoch == 0, sms.code == Code.C12_NO_CREDIT)
-    return sa.select(sms.id).where(sms.envoi_id.in_(envois), *was_unpaid)
+    by_us = (tables.one_of("sms.state", (SmsState.REFUSED,)), sms.epoch == 0, sms.code.in_(refusing.CODES))
+    return sa.select(sms.id, sms.code).where(sms.envoi_id.in_(envois), *by_us)
 
 
 def _look_up(connection: sa.Connection, orders: Sequence[Order], balances: _Balances) -> _Known:
@@ -186,7 +188,7 @@ def _look_up(connection: sa.Connection, orders: Sequence[Order], balances: _Bala
     wanted = {"ids": [order.mail.id for order in orders], "fingerprints": fingerprints}
     mails = connection.execute(KNOWN_MAILS, wanted).all()
     again = [order for order in orders if order.mail.id in {row.id for row in mails}]
-    unpaid = connection.scalars(unpaid_query(again)) if again else ()
+    refused = connection.execute(refused_query(again)) if again else ()
     claims: dict[str, list[str]] = {}
     for account, email_id in filter(None, map(_claim, orders)):
         claims.setdefault(account, []).append(email_id)
@@ -198,9 +200,20 @@ def _look_up(connection: sa.Connection, orders: Sequence[Order], balances: _Bala
             for account, ids in claims.items()
             for row in connection.execute(USED_IDS, {"account": account, "ids": ids})
         },
-        unpaid=frozenset(SmsId(sms_id) for sms_id in unpaid),
+        refused={SmsId(row.id): row.code for row in refused},
+        opted_out=optouts.find_listed(connection, _numbers(orders)),
         balances=balances,
     )
+
+
+def _numbers(orders: Iterable[Order]) -> dict[str, set[str]]:
+    """The numbers that the orders would have SMS sent to, by account."""
+    numbers: dict[str, set[str]] = {}
+    for order in orders:
+        wanted = {one.msisdn for one in _sms(order) if one.state is SmsState.QUEUED and one.msisdn is not None}
+        if wanted and order.heeds_stop:
+            numbers.setdefault(order.mail.account, set()).update(wanted)
+    return numbers
 
 
 def find_stored(connection: sa.Connection, results: Sequence[Result]) -> list[bool]:
@@ -249,7 +262,11 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
         # This very order: it was committed, and whoever led its group was cut off before saying so
         if first is not None and first != _envoi_id(order):
             return _duplicate(order, first)
-        return _stored(order, [each.id for each in _sms(order) if each.id in known.unpaid])
+        return _stored(
+            order,
+            opted_out=_again(order, known, Code.C11_NUMBER_BLACKLISTED),
+            unpaid=_again(order, known, Code.C12_NO_CREDIT),
+        )
     if mark is not None and mark in known.fingerprints:
         return Retransmitted(first_mail_id=known.fingerprints[mark])
     known.mails.add(mail.id)
@@ -259,9 +276,10 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
     if first is not None:
         rows.report += _report_rows(order, order.duplicate_reports)
         return _duplicate(order, first)
-    payment = _pay(order, known.balances)
+    opted_out = _find_opted_out(order, known)
+    payment = _pay(refusing.refuse(replace(order, early_not=None), opted_out, ()), known.balances)
     unpaid, reserved, alert = payment.unpaid, payment.reserved, payment.alert
-    paid = credit.refuse_unpaid(order, unpaid)
+    paid = refusing.refuse(order, opted_out, unpaid)
     envoi = paid.envoi
     if envoi is not None:
         rows.envoi.append(envoi_row(mail, envoi, paid.reports))
@@ -272,7 +290,25 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
     rows.report += _report_rows(paid, paid.reports, _envoi_id(paid))
     if alert is not None and order.watch is not None and order.watch.render is not None:
         rows.report += _report_rows(paid, (order.watch.render(alert),))
-    return replace(_stored(order, unpaid), reserved=reserved, alert=alert)
+    stored = _stored(order, opted_out=opted_out, unpaid=unpaid)
+    return replace(stored, reserved=reserved, alert=alert, early_not=_early_not(order, paid))
+
+
+def _find_opted_out(order: Order, known: _Known) -> list[SmsId]:
+    """Those of the SMS to numbers on the STOP list (docs/protocol.md §5.6)."""
+    if not (order.heeds_stop and known.opted_out):
+        return []
+    account = order.mail.account
+    return [one.id for one in _sms(order) if one.state is SmsState.QUEUED and (account, one.msisdn) in known.opted_out]
+
+
+def _again(order: Order, known: _Known, code: Code) -> list[SmsId]:
+    return [one.id for one in _sms(order) if known.refused.get(one.id) is code]
+
+
+def _early_not(order: Order, refused: Order) -> ReportId | None:
+    more = refused.reports[len(order.reports) :]
+    return next((one.id for one in more if one.kind is ReportKind.NOT), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,9 +350,9 @@ def _envoi_id(order: Order) -> EnvoiId | None:
     return None if order.envoi is None else order.envoi.id
 
 
-def _stored(order: Order, unpaid: Sequence[SmsId]) -> Stored:
+def _stored(order: Order, *, opted_out: Sequence[SmsId], unpaid: Sequence[SmsId]) -> Stored:
     code = AckCode.A0_PROCESSED if _claim(order) else AckCode.A2_NO_ID
-    return Stored(mail_id=order.mail.id, ack_code=code, unpaid=tuple(unpaid))
+    return Stored(mail_id=order.mail.id, ack_code=code, opted_out=tuple(opted_out), unpaid=tuple(unpaid))
 
 
 def _duplicate(order: Order, first: EnvoiId) -> Duplicate:

@@ -7,6 +7,7 @@ somebody else moved first is simply not moved.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum, unique
 
 from gateway.lifecycle import EnvoiId, MailId, ReportEvent, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import AckCode, Code
@@ -60,7 +61,7 @@ class NewSms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewReport:
-    """A mail to send back. `body` is the XML, or the text of a warning, complete, in ISO-8859-1."""
+    """A mail to send back. `body` is complete: XML or a warning in ISO-8859-1, a reply in UTF-8."""
 
     id: ReportId
     kind: ReportKind
@@ -70,6 +71,7 @@ class NewReport:
     body: bytes
     due_at: datetime
     expires_at: datetime
+    subject: str | None = None  # None: that of its kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,22 +113,28 @@ class CreditWatch:
     render: RenderAlert | None = None  # None: nobody is written to
 
 
+RenderEarlyNot = Callable[[tuple[SmsAnswer, ...]], NewReport]
+"""Given the answers in order of position. Called while the order is stored, perhaps more than once; pure."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """One mail with everything it causes, to be stored in one transaction.
 
     `envoi` is None when the mail carries no emailId (Ack code 2). `reports` go with a first arrival;
-    `duplicate_reports` (Ack code 1) instead of everything else when the account has used the emailId before;
-    `unpaid_reports` too when there are SMS to be sent and the account's credit is not enough for any of them: the Not
-    that says so, with code 12 for each of them. A warning that the order causes by `watch` is one more report.
+    `duplicate_reports` (Ack code 1) instead of everything else when the account has used the emailId before. The store
+    refuses SMS to numbers on the STOP list (code 11) and those that the account's credit is not enough for (code 12);
+    when that leaves none, `early_not`, if a Not is wanted, writes it. A warning that the order causes by `watch` is one
+    more report.
     """
 
     mail: NewMail
     envoi: NewEnvoi | None
     reports: tuple[NewReport, ...]
     duplicate_reports: tuple[NewReport, ...] = ()
-    unpaid_reports: tuple[NewReport, ...] = ()
+    early_not: RenderEarlyNot | None = None
     watch: CreditWatch | None = None
+    heeds_stop: bool = True  # else numbers on the STOP list are like all others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,12 +163,15 @@ class Reserved:
 class Stored:
     """A first arrival: all of it is on disk.
 
-    `unpaid` are the SMS of the order that the credit of the account is not enough for: refused with code 12.
+    `opted_out` are the SMS of the order to numbers on the STOP list, refused with code 11; `unpaid` those that the
+    credit of the account is not enough for, refused with code 12. `early_not` is the Not, when that left none.
     """
 
     mail_id: MailId
     ack_code: AckCode
+    opted_out: tuple[SmsId, ...] = ()
     unpaid: tuple[SmsId, ...] = ()
+    early_not: ReportId | None = None
     reserved: Reserved | None = None  # None: there is no limit, or the order was stored before
     alert: CreditAlert | None = None  # what it did to the credit that somebody is to be told of
 
@@ -236,6 +247,7 @@ class ClaimedSms:
     ucs2: bool
     commercial: bool
     expires_at: datetime
+    is_opted_out: bool = False  # its number was on the STOP list when it was claimed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +267,12 @@ class Settlement:
     provider_ref: str | None = None
     parts: int | None = None
     raw: str | None = None  # the provider's answer, capped
+    cost_micros: int | None = None  # millionths of `currency`; None: what was known before
+    currency: str | None = None
+    ask_at: datetime | None = None  # when to ask the carrier what became of it; None: nobody asks
+    network_at: datetime | None = None  # when it arrived, or did not
+    network_code: Code | None = None  # why it did not
+    attempt_epoch: int | None = None  # whose attempt a later word is about; None: that of `epoch`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,11 +294,27 @@ RenderNot = Callable[[AnsweredEnvoi], NewReport]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What a carrier's later word did to an SMS."""
+
+    sms_id: SmsId
+    envoi_id: EnvoiId
+    account: str
+    provider: str
+    event: SmsEvent
+    from_state: SmsState
+    state: SmsState
+    code: Code | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What `settle_sms` moved, and the Not reports it staged."""
+    """What `settle_sms` moved, and the reports it staged: Not, and etatAr."""
 
     moved: tuple[SmsId, ...]
     reports: tuple[ReportId, ...] = ()
+    learnt: tuple[Move, ...] = ()  # by words that came before the answer was recorded
+    opted_out: tuple["OptOut", ...] = ()  # what is new on the STOP list, by the carriers' word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +325,7 @@ class LostSms:
     envoi_id: EnvoiId
     mail_id: MailId
     account: str
+    provider: str | None = None  # that has, or had, it last
     state: SmsState
     epoch: int
     attempts: int
@@ -335,6 +370,7 @@ class ClaimedReport:
     body: bytes
     created_at: datetime
     expires_at: datetime
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,3 +401,30 @@ class Tally:
     mails: int
     sms: dict[str, int]
     reports: dict[str, int]
+
+
+# --- the STOP list ---------------------------------------------------------------------------------------------------
+
+EVERYBODY = "*"
+"""In place of an account: a number that no account may write to."""
+
+
+@unique
+class OptOutSource(Enum):
+    """Who said that a number wants nothing any more."""
+
+    REPLY = "reply"  # its owner, by SMS
+    CARRIER = "carrier"  # which refused an SMS to it with code 11, or has it on a list of its own
+    OPERATOR = "operator"
+    IMPORT = "import"  # a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOut:
+    """A number that an account may not write to, or nobody (`EVERYBODY`)."""
+
+    account: str
+    msisdn: str = field(repr=False)  # E.164
+    since_at: datetime
+    source: OptOutSource
+    note: str | None = None  # for the operator; no text of an SMS

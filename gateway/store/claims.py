@@ -4,6 +4,7 @@ A claim commits the attempt before the carrier is called: whatever dies then, th
 made. The SMS of one claim have the same account and the same options, so that they fit into one call.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, SmsEvent, SmsId, SmsState
 from gateway.pauses import PausePoint, pause_at
-from gateway.store import tables
+from gateway.store import optouts, tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
 from gateway.store.inserts import insert_all
@@ -79,6 +80,21 @@ def batch_query(oldest: sa.RowMapping, claim: Claim) -> sa.Select[Any]:
     return lane_query(claim.lane, claim.now).where(_sms.id.in_(window), *same).limit(claim.limit)
 
 
+CLAIM = (
+    tables.sms.update()
+    # One by one: from several ids and a state SQLite goes by the index of the state, and reads all that is queued
+    .where(_sms.id == sa.bindparam("b_id"), _sms.state == SmsState.QUEUED)
+    .values(
+        state=SMS_MOVES[SmsState.QUEUED][SmsEvent.CLAIMED],
+        since_at=sa.bindparam("b_since_at"),
+        lease_until=sa.bindparam("b_lease_until"),
+        provider=sa.bindparam("b_provider"),
+        epoch=_sms.epoch + 1,
+        attempts=_sms.attempts + 1,
+    )
+)
+
+
 def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ...]:
     """The oldest SMS of the lane and its like are in `sending`, each with its attempt."""
     rows = (connection.execute(lane_query(claim.lane, claim.now).limit(claim.limit))).mappings().all()
@@ -86,19 +102,8 @@ def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ..
         return ()
     if any(_options(row) != _options(rows[0]) for row in rows):  # seldom: look further for the like of the oldest
         rows = (connection.execute(batch_query(rows[0], claim))).mappings().all()
-    moved = connection.execute(
-        tables.sms.update()
-        # As a parameter: written out, it would lead SQLite to the index of all that is queued, not to these ids
-        .where(_sms.id.in_([row["id"] for row in rows]), _sms.state == SmsState.QUEUED)
-        .values(
-            state=SMS_MOVES[SmsState.QUEUED][SmsEvent.CLAIMED],
-            since_at=claim.now,
-            lease_until=claim.lease_until,
-            provider=claim.provider,
-            epoch=_sms.epoch + 1,
-            attempts=_sms.attempts + 1,
-        )
-    )
+    taken = {"b_since_at": claim.now, "b_lease_until": claim.lease_until, "b_provider": claim.provider}
+    moved = connection.execute(CLAIM, [{"b_id": row["id"], **taken} for row in rows])
     if moved.rowcount != len(rows):
         raise StoreError("a locked SMS was moved by somebody else")
     insert_all(
@@ -115,15 +120,19 @@ def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ..
             for row in rows
         ],
     )
+    numbers: dict[str, set[str]] = {}
+    for row in rows:
+        numbers.setdefault(row["account"], set()).add(row["msisdn"])
+    opted_out = optouts.find_listed(connection, numbers)
     pause_at(PausePoint.SMS_CLAIMING)
-    return tuple(_claimed(row, claim) for row in rows)
+    return tuple(_claimed(row, claim, opted_out) for row in rows)
 
 
 def _options(row: sa.RowMapping) -> list[object]:
     return [row[column.name] for column in _OPTIONS]
 
 
-def _claimed(row: sa.RowMapping, claim: Claim) -> ClaimedSms:
+def _claimed(row: sa.RowMapping, claim: Claim, opted_out: Collection[tuple[str, str]]) -> ClaimedSms:
     return ClaimedSms(
         id=SmsId(row["id"]),
         mail_id=MailId(row["mail_id"]),
@@ -141,4 +150,5 @@ def _claimed(row: sa.RowMapping, claim: Claim) -> ClaimedSms:
         ucs2=row["ucs2"],
         commercial=row["commercial"],
         expires_at=row["expires_at"],
+        is_opted_out=(row["account"], row["msisdn"]) in opted_out,
     )

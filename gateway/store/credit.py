@@ -8,8 +8,8 @@ spent or given back twice, nor by an SMS from before there was a credit. A row i
 Locks: whoever stores orders takes the rows of all their accounts first, by name; whoever settles takes them last.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -17,11 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.lifecycle import SmsId, SmsState
-from gateway.protocol.codes import Code
 from gateway.store import tables
 from gateway.store.base import Credit, CreditAlert, NewSms, Order
-
-UNPAID = "the account's credit is not enough"
 
 _credit = tables.credit.c
 
@@ -76,23 +73,6 @@ def find_alert(order: Order, before: Standing, after: Standing) -> CreditAlert |
         is_low=is_low,
         is_gone=is_gone,
     )
-
-
-def refuse_unpaid(order: Order, unpaid: Sequence[SmsId]) -> Order:
-    """The order with these SMS refused, and with its Not when none is left to wait for (docs/protocol.md §10.3)."""
-    if order.envoi is None or not unpaid:
-        return order
-    sms = tuple(_refused(one) if one.id in unpaid else one for one in order.envoi.sms)
-    is_answered = all(one.state.is_answered for one in sms)
-    return replace(
-        order,
-        envoi=replace(order.envoi, sms=sms),
-        reports=order.reports + order.unpaid_reports if is_answered else order.reports,
-    )
-
-
-def _refused(sms: NewSms) -> NewSms:
-    return replace(sms, state=SmsState.REFUSED, code=Code.C12_NO_CREDIT, reason=UNPAID, due_at=None, expires_at=None)
 
 
 # --- while orders are stored, and SMS settled ------------------------------------------------------------------------

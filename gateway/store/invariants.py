@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 from gateway.lifecycle import ReportState, SmsState
 from gateway.protocol.report import ReportKind
+from gateway.store.receipts import KEPT
 from gateway.store.tables import (
+    SMS_OPEN,
     SMS_UNANSWERED,
     SMS_WAITING,
     attempt,
@@ -21,6 +23,7 @@ from gateway.store.tables import (
     envoi,
     mail,
     one_of,
+    receipt,
     report,
     sms,
 )
@@ -51,9 +54,17 @@ def _has(table: sa.Table, *conditions: sa.ColumnElement[bool] | sa.TextClause) -
     return sa.select(sa.literal(1)).select_from(table).where(*conditions).exists()
 
 
-def invariants(now: datetime, reconcile_window: timedelta) -> tuple[Invariant, ...]:
+def invariants(now: datetime, reconcile_window: timedelta, receipt_window: timedelta) -> tuple[Invariant, ...]:
     """Everything that is looked at, the rows first, then what is late."""
-    return (*_of_envois(), *_of_attempts(), *_of_email_ids(), *_of_credit(), *_of_time(now, reconcile_window))
+    return (
+        *_of_envois(),
+        *_of_receipts(),
+        *_of_attempts(),
+        *_of_email_ids(),
+        *_of_credit(),
+        *_of_time(now, reconcile_window),
+        *_of_silence(now, receipt_window),
+    )
 
 
 def _of_envois() -> tuple[Invariant, ...]:
@@ -102,6 +113,40 @@ def _of_envois() -> tuple[Invariant, ...]:
             name="envois_agree_with_their_mail",
             wrong="the envoi is of another account than its mail",
             rows=sa.select(envoi.c.id).join_from(envoi, mail).where(envoi.c.account != mail.c.account),
+        ),
+    )
+
+
+def _of_receipts() -> tuple[Invariant, ...]:
+    is_open = _has(sms, sms.c.envoi_id == envoi.c.id, one_of("sms.state", SMS_OPEN))
+    return (
+        Invariant(
+            name="ended_envois_are_marked",
+            wrong="nothing more is to come of the envoi, and its etatAr was never looked after",
+            rows=sa.select(envoi.c.id).where(
+                envoi.c.receipts_to.is_not(None), envoi.c.receipts_staged_at.is_(None), ~is_open
+            ),
+        ),
+        Invariant(
+            name="etat_ars_are_of_ended_envois",
+            wrong="the report is an etatAr of an envoi of which more is to come, or that does not want one",
+            rows=sa.select(report.c.id).where(
+                one_of("report.kind", (ReportKind.RECEIPTS,)),
+                ~_has(
+                    envoi,
+                    envoi.c.id == report.c.envoi_id,
+                    envoi.c.receipts_staged_at.is_not(None),
+                    envoi.c.receipts_to.is_not(None),
+                    ~is_open,
+                ),
+            ),
+        ),
+        Invariant(
+            name="only_the_quiet_are_asked_for",
+            wrong="a carrier is to be asked for the SMS, which is neither accepted nor of unknown fate",
+            rows=sa.select(sms.c.id).where(
+                sms.c.ask_at.is_not(None), sms.c.state.not_in((SmsState.ACCEPTED, SmsState.UNCERTAIN))
+            ),
         ),
     )
 
@@ -229,6 +274,25 @@ def _of_time(now: datetime, reconcile_window: timedelta) -> tuple[Invariant, ...
             rows=sa.select(report.c.id).where(
                 one_of("report.state", (ReportState.DUE, ReportState.HELD)), report.c.expires_at < now - GRACE
             ),
+            is_about_time=True,
+        ),
+    )
+
+
+def _of_silence(now: datetime, receipt_window: timedelta) -> tuple[Invariant, ...]:
+    return (
+        Invariant(
+            name="silences_end",
+            wrong="no word of the accepted SMS came for longer than receipt_window_s: is the gateway running?",
+            rows=sa.select(sms.c.id).where(
+                one_of("sms.state", (SmsState.ACCEPTED,)), sms.c.since_at < now - receipt_window - GRACE
+            ),
+            is_about_time=True,
+        ),
+        Invariant(
+            name="early_words_are_dropped",
+            wrong="a carrier's word is kept for longer than a day: is the gateway running?",
+            rows=sa.select(receipt.c.id).where(receipt.c.received_at < now - KEPT - GRACE),
             is_about_time=True,
         ),
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 
-from gateway.lifecycle import SMS_FIRST_STATES, EnvoiId, MailId, ReportState, SmsState
+from gateway.lifecycle import SMS_FIRST_STATES, EnvoiId, MailId, ReplyId, ReportState, SmsState
 from gateway.protocol.report import ReportKind
 from gateway.store.base import NewEnvoi, NewMail, NewReport, NewSms, Refusal, lane_of
 from gateway.store.errors import StoreError
@@ -62,6 +62,8 @@ def envoi_row(mail: NewMail, envoi: NewEnvoi, reports: Sequence[NewReport]) -> R
         "mail_id": mail.id,
         "account": mail.account,
         "not_staged_at": mail.received_at if is_answered else None,
+        # Nothing went to a carrier, so the Not says all there is: no etatAr follows (docs/protocol.md §8.6)
+        "receipts_staged_at": mail.received_at if is_answered and envoi.receipts_to is not None else None,
     }
 
 
@@ -95,13 +97,15 @@ def report_row(
     *,
     mail_id: MailId | None = None,
     refusal_id: MailId | None = None,
+    reply_id: ReplyId | None = None,
     envoi_id: EnvoiId | None = None,
 ) -> Row:
-    """A report that waits for the mailer, with what caused it: a mail, or a refusal; and its envoi."""
+    """A report that waits for the mailer, with what caused it: a mail, a refusal or a reply; and its envoi."""
     return {
         **{name: getattr(report, name) for name in _REPORT_FIELDS},
         "mail_id": mail_id,
         "refusal_id": refusal_id,
+        "reply_id": reply_id,
         "envoi_id": envoi_id,
         "created_at": now,
         "state": ReportState.DUE,

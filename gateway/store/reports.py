@@ -34,22 +34,27 @@ def due_reports_query(now: datetime, limit: int) -> sa.Select[Any]:
     return by_index(query, tables.report, "ix_report_due")
 
 
+CLAIM = (
+    tables.report.update()
+    # One by one: from several ids and a state SQLite goes by the index of the state, and reads all that is due
+    .where(_report.id == sa.bindparam("b_id"), _report.state == ReportState.DUE)
+    .values(
+        state=REPORT_MOVES[ReportState.DUE][ReportEvent.CLAIMED],
+        since_at=sa.bindparam("b_since_at"),
+        lease_until=sa.bindparam("b_lease_until"),
+        epoch=_report.epoch + 1,
+        attempts=_report.attempts + 1,
+    )
+)
+
+
 def claim(connection: sa.Connection, now: datetime, lease_until: datetime, limit: int) -> tuple[ClaimedReport, ...]:
     """The oldest due reports are in `sending`."""
     rows = (connection.execute(due_reports_query(now, limit))).mappings().all()
     if not rows:
         return ()
     moved = connection.execute(
-        tables.report.update()
-        # States as parameters: written out, they would lead SQLite to the index of all of them, not to these ids
-        .where(_report.id.in_([row["id"] for row in rows]), _report.state == ReportState.DUE)
-        .values(
-            state=REPORT_MOVES[ReportState.DUE][ReportEvent.CLAIMED],
-            since_at=now,
-            lease_until=lease_until,
-            epoch=_report.epoch + 1,
-            attempts=_report.attempts + 1,
-        )
+        CLAIM, [{"b_id": row["id"], "b_since_at": now, "b_lease_until": lease_until} for row in rows]
     )
     if moved.rowcount != len(rows):
         raise StoreError("a locked report was moved by somebody else")

@@ -1,50 +1,90 @@
-"""Every move of an SMS after its claim, and the Not that follows from the last of an envoi.
+"""Every move of an SMS after its claim, and the reports that follow from the last of an envoi (`staging`).
 
-A move names the state it comes from and the epoch of the claim: whoever comes second moves nothing. The Not is staged
-in the transaction of the move that completes its envoi, so neither can exist without the other.
+A move names the state it comes from and the epoch of the claim: whoever comes second moves nothing.
 
 Locks are taken in one order everywhere, first SMS by id, then envois by id, then credits by account: two nodes that
-settle the last SMS of one envoi wait for one another, and the second sees what the first has done.
+settle the last SMS of one envoi wait for one another, and the second sees what the first has done. New opt-outs, which
+a carrier's code 11 makes, come last.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.lifecycle import SMS_MOVES, EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
+from gateway.lifecycle import SMS_MOVES, EnvoiId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.pauses import PausePoint, pause_at
 from gateway.protocol.codes import Code
-from gateway.protocol.report import SmsAnswer
-from gateway.store import credit, tables
-from gateway.store.base import AnsweredEnvoi, RenderNot, Settled, Settlement
+from gateway.store import credit, optouts, tables
+from gateway.store.base import OptOut, OptOutSource, Settlement
 from gateway.store.errors import StoreError
-from gateway.store.inserts import insert_all
-from gateway.store.order_rows import report_row
-from gateway.store.tables import LATER_WORDS, SMS_UNANSWERED, SMS_WAITING, UNCOUNTED
+from gateway.store.staging import Writers, stage_reports
+from gateway.store.tables import LATER_WORDS, SMS_WAITING, UNCOUNTED
 
 _sms = tables.sms.c
-_envoi = tables.envoi.c
 _attempt = tables.attempt.c
 
 
-def settle(
-    connection: sa.Connection, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot
-) -> Settled:
-    """The moves are made, those that somebody else did not make first; the Not reports that follow are staged."""
-    targets = _targets(settlements)
-    rows = _lock(connection, targets)
-    moving = [one for one in settlements if _is_still_so(rows.get(one.sms_id), one)]
-    if not moving:
-        return Settled(moved=())
-    _move(connection, [_move_row(rows[one.sms_id], one, targets[one.sms_id], now) for one in moving])
-    _note_attempts(connection, moving, now)
-    touched = {EnvoiId(rows[one.sms_id]["envoi_id"]) for one in moving if targets[one.sms_id].is_answered}
-    reports = _stage_nots(connection, sorted(touched), now, render_not)
-    credit.settle_reserved(connection, [(rows[one.sms_id], targets[one.sms_id]) for one in moving], now)
-    pause_at(PausePoint.SMS_RECORDING)
-    return Settled(moved=tuple(one.sms_id for one in moving), reports=reports)
+class Moves:
+    """The moves of one transaction: made in one go or several, then `finish`."""
+
+    def __init__(self, connection: sa.Connection, now: datetime) -> None:
+        self._connection = connection
+        self._now = now
+        self._answered: set[EnvoiId] = set()
+        self._ended: set[EnvoiId] = set()
+        self._paid: list[tuple[sa.RowMapping, SmsState]] = []
+        self._blacklisted: list[OptOut] = []
+        self.opted_out: tuple[OptOut, ...] = ()
+
+    def make(self, settlements: Sequence[Settlement]) -> tuple[SmsId, ...]:
+        """The moves are made, those that somebody else did not make first; returns whose."""
+        targets = _targets(settlements)
+        rows = lock(self._connection, targets)
+        moving = [one for one in settlements if _is_still_so(rows.get(one.sms_id), one)]
+        if not moving:
+            return ()
+        _move(self._connection, [_move_row(rows[one.sms_id], one, targets[one.sms_id], self._now) for one in moving])
+        _note_attempts(self._connection, moving, self._now)
+        for one in moving:
+            row, target = rows[one.sms_id], targets[one.sms_id]
+            if target.is_answered:
+                self._answered.add(EnvoiId(row["envoi_id"]))
+            if target.is_final:
+                self._ended.add(EnvoiId(row["envoi_id"]))
+            self._paid.append((row, target))
+            if _is_blacklisted(one):
+                self._blacklisted.append(_optout(row, self._now))
+        return tuple(one.sms_id for one in moving)
+
+    def finish(self, writers: Writers) -> tuple[ReportId, ...]:
+        """The reports, the credit and the opt-outs that follow from all of them are written; returns the reports.
+
+        `opted_out` is then what is new on the STOP list, by the carriers' word.
+        """
+        if not self._paid:
+            return ()
+        reports = stage_reports(self._connection, self._answered, self._ended, self._now, writers)
+        credit.settle_reserved(self._connection, self._paid, self._now)
+        if self._blacklisted:
+            self.opted_out = optouts.add(self._connection, self._blacklisted)
+        pause_at(PausePoint.SMS_RECORDING)
+        return reports
+
+
+def _is_blacklisted(one: Settlement) -> bool:
+    """True when the carrier says that the number wants nothing: so nothing more is asked of it (§5.6)."""
+    return one.code is Code.C11_NUMBER_BLACKLISTED and one.event in (SmsEvent.REFUSED, SmsEvent.UNDELIVERED)
+
+
+def _optout(row: sa.RowMapping, now: datetime) -> OptOut:
+    return OptOut(
+        account=row["account"],
+        msisdn=row["msisdn"],
+        since_at=now,
+        source=OptOutSource.CARRIER,
+        note=f"code 11 of {row['provider']}",
+    )
 
 
 def _targets(settlements: Iterable[Settlement]) -> dict[SmsId, SmsState]:
@@ -68,6 +108,9 @@ _READ = (
     _sms.id,
     _sms.envoi_id,
     _sms.account,
+    _sms.tracker,
+    _sms.msisdn,
+    _sms.provider,
     _sms.state,
     _sms.epoch,
     _sms.attempts,
@@ -76,12 +119,24 @@ _READ = (
     _sms.provider_ref,
     _sms.billed_parts,
     _sms.reserved_parts,
+    _sms.cost_micros,
+    _sms.currency,
+    _sms.network_at,
+    _sms.network_code,
 )
 
 
-def _lock(connection: sa.Connection, ids: Iterable[SmsId]) -> dict[str, sa.RowMapping]:
-    wanted = sa.select(*_READ).where(_sms.id.in_(sorted(ids))).order_by(_sms.id).with_for_update(key_share=True)
-    return {row["id"]: row for row in (connection.execute(wanted)).mappings()}
+_LOCK = (  # built once: building a query takes several times as long as SQLite needs to answer it
+    sa.select(*_READ)
+    .where(_sms.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(_sms.id)
+    .with_for_update(key_share=True)
+)
+
+
+def lock(connection: sa.Connection, ids: Iterable[SmsId]) -> dict[str, sa.RowMapping]:
+    """What is known of the SMS; nobody else moves them during the transaction."""
+    return {row["id"]: row for row in connection.execute(_LOCK, {"ids": sorted(ids)}).mappings()}
 
 
 def _is_still_so(row: sa.RowMapping | None, one: Settlement) -> bool:
@@ -103,6 +158,11 @@ def _move_row(row: sa.RowMapping, one: Settlement, target: SmsState, now: dateti
         "b_reason": one.reason,
         "b_provider_ref": one.provider_ref or row["provider_ref"],
         "b_billed_parts": row["billed_parts"] if one.parts is None else one.parts,
+        "b_cost_micros": row["cost_micros"] if one.cost_micros is None else one.cost_micros,
+        "b_currency": row["currency"] if one.cost_micros is None else one.currency,
+        "b_ask_at": one.ask_at,
+        "b_network_at": one.network_at or row["network_at"],
+        "b_network_code": row["network_code"] if one.network_code is None else one.network_code,
         "b_reserved_parts": None if target.is_answered else row["reserved_parts"],
     }
 
@@ -123,6 +183,11 @@ _WRITTEN = (
     "provider_ref",
     "billed_parts",
     "reserved_parts",
+    "cost_micros",
+    "currency",
+    "ask_at",
+    "network_at",
+    "network_code",
 )
 _MOVE = (
     tables.sms.update()
@@ -172,91 +237,9 @@ _LEARN = (
 def _attempt_row(one: Settlement, now: datetime) -> dict[str, object]:
     return {
         "b_id": one.sms_id,
-        "b_epoch": one.epoch,
+        "b_epoch": one.epoch if one.attempt_epoch is None else one.attempt_epoch,
         "b_now": now,
         "b_event": one.event,
         "b_code": one.code,
         "b_raw": one.raw,
     }
-
-
-def _stage_nots(
-    connection: sa.Connection, touched: Sequence[EnvoiId], now: datetime, render_not: RenderNot
-) -> tuple[ReportId, ...]:
-    """Those of the envois that have their last answer are marked; a Not that is wanted waits for the mailer."""
-    locked = _lock_unstaged(connection, touched)
-    # Only now: what another node did to the same envois is visible to a statement that begins after the lock is held
-    answers = _answers(connection, _complete(connection, list(locked)))
-    if not answers:
-        return ()
-    connection.execute(tables.envoi.update().where(_envoi.id.in_(list(answers))).values(not_staged_at=now))
-    rows = []
-    for envoi_id, given in answers.items():
-        row = locked[envoi_id]
-        if row["not_to"] is not None:
-            report = render_not(_answered(row, given))
-            rows.append(report_row(report, now, mail_id=row["mail_id"], envoi_id=envoi_id))
-    insert_all(connection, tables.report, rows)
-    return tuple(ReportId(str(row["id"])) for row in rows)
-
-
-def _lock_unstaged(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, sa.RowMapping]:
-    wanted = (
-        sa.select(tables.envoi, tables.mail.c.message_id)
-        .join_from(tables.envoi, tables.mail)
-        .where(_envoi.id.in_(ids), _envoi.not_staged_at.is_(None))
-        .order_by(_envoi.id)
-        .with_for_update(key_share=True, of=tables.envoi)
-    )
-    if not ids:
-        return {}
-    return {EnvoiId(row["id"]): row for row in (connection.execute(wanted)).mappings()}
-
-
-def unanswered_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
-    """Those of the envois with an SMS that has no answer yet."""
-    # States as parameters: written out, they would lead SQLite to the index of all that is open, not to these envois
-    return sa.select(_sms.envoi_id).where(_sms.envoi_id.in_(ids), _sms.state.in_(SMS_UNANSWERED)).distinct()
-
-
-def _complete(connection: sa.Connection, ids: Sequence[EnvoiId]) -> list[EnvoiId]:
-    """Those of the envois whose every SMS has its answer."""
-    unanswered = set(connection.scalars(unanswered_query(ids))) if ids else set()
-    return [envoi_id for envoi_id in ids if envoi_id not in unanswered]
-
-
-def answers_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
-    """The SMS of the envois, in order of position."""
-    return (
-        sa.select(_sms.envoi_id, _sms.tel, _sms.state, _sms.code)
-        .where(_sms.envoi_id.in_(ids))
-        .order_by(_sms.envoi_id, _sms.position)
-    )
-
-
-def _answers(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, list[SmsAnswer]]:
-    """What the sender is told of each SMS, in order of position (docs/protocol.md §8.2)."""
-    answers: dict[EnvoiId, list[SmsAnswer]] = {}
-    for row in connection.execute(answers_query(ids)) if ids else ():
-        answers.setdefault(row.envoi_id, []).append(SmsAnswer(tel=row.tel, code=_answer_code(row.state, row.code)))
-    return answers
-
-
-def _answer_code(state: SmsState, code: Code | None) -> Code:
-    """0 means that the provider accepted it; what became of the rest has its code, or 999 (docs/protocol.md §9)."""
-    if state in (SmsState.ACCEPTED, SmsState.DELIVERED):
-        return Code.C0_SENT
-    return Code.C999_ERROR if code is None else code
-
-
-def _answered(row: sa.RowMapping, answers: Sequence[SmsAnswer]) -> AnsweredEnvoi:
-    return AnsweredEnvoi(
-        envoi_id=EnvoiId(row["id"]),
-        mail_id=MailId(row["mail_id"]),
-        account=row["account"],
-        email_id=row["email_id"],
-        message_id=row["message_id"],
-        not_to=row["not_to"],
-        report_format=row["report_format"],
-        answers=tuple(answers),
-    )

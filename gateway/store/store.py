@@ -11,7 +11,22 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import sqlalchemy as sa
 
 from gateway.lifecycle import ReportId
-from gateway.store import admission, claims, credit, reports, restoring, settling, stepping, tally, watch
+from gateway.store import (
+    admission,
+    claims,
+    credit,
+    inquiries,
+    optouts,
+    purging,
+    receipts,
+    replies,
+    reports,
+    restoring,
+    stepping,
+    stopping,
+    tally,
+    watch,
+)
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
@@ -20,6 +35,7 @@ from gateway.store.base import (
     Credit,
     Foreseen,
     LostSms,
+    OptOut,
     Order,
     PulledIn,
     Refusal,
@@ -33,9 +49,13 @@ from gateway.store.base import (
 from gateway.store.database import Database, connect
 from gateway.store.errors import StoreUnavailable, StoreUnusable, translated
 from gateway.store.group_commit import GroupCommit, Result
+from gateway.store.purging import Forgotten, Purged
 from gateway.store.reserve import Reserve
 from gateway.store.schema import check
 from gateway.store.settings import StoreSettings
+from gateway.store.staging import Writers
+from gateway.store.two_way import CarrierOptOut, NewReply, PartKey, ReplyOutcome, ReplyRules, Stopped, StopRules
+from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -119,9 +139,9 @@ class Store:
 
         Looked at in this order: the same mail again (nothing is written), an emailId used before (the mail and
         `duplicate_reports` are written), else all of it. An envoi that is answered from the start (a fault, every SMS
-        refused) brings its Not in `reports`; any other must not. Where the account has a credit, each SMS reserves its
-        parts, or is refused with code 12; `unpaid_reports` go too when that answers the envoi, and a warning by `watch`
-        when the credit gets low or is gone (docs/protocol.md §10.3).
+        refused) brings its Not in `reports`; any other must not. SMS to numbers on the STOP list are refused with code
+        11 (§5.6). Where the account has a credit, each other reserves its parts, or is refused with code 12, and a
+        warning by `watch` goes when the credit gets low or is gone (§10.3). `early_not` writes the Not when all are.
         Mails that arrive together share a transaction, and one that cannot be stored, or whose caller gives up, harms
         no other. After `StoreUnavailable` it may be stored all the same: the sender sends it again, and it is found.
         """
@@ -178,16 +198,54 @@ class Store:
         claim = claims.Claim(lane=lane, provider=provider, now=now, lease_until=lease_until, limit=limit)
         return await self._write(claims.claim_batch, claim)
 
-    async def settle_sms(self, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot) -> Settled:
+    async def settle_sms(
+        self,
+        settlements: Sequence[Settlement],
+        now: datetime,
+        render_not: RenderNot,
+        render_receipts: RenderReceipts | None = None,
+    ) -> Settled:
         """The SMS are moved, but for those somebody else moved first; each envoi answered by it has its Not.
 
         `render_not` is called once in the life of an envoi, when its every SMS has its answer, and only if the Not is
-        wanted. `POSTPONED` and `CANCELLED` out of `sending` mean that no call was made: the attempt is forgotten and
+        wanted; `render_receipts` when its every SMS is final, and only if the etatAr is. `POSTPONED` and `CANCELLED`
+        out of `sending` mean that no call was made: the attempt is forgotten and
         not counted. What an SMS had reserved of its account's credit is spent when a carrier took it, and given back
-        when it has any other answer. Raises `ValueError` for a move that the lifecycle does not know, for a move to
-        `queued` without `due_at` (but for RELEASED, which keeps the old one), and for one SMS twice.
+        when it has any other answer. What a carrier said of it before its answer is recorded is applied too. Raises
+        `ValueError` for a move that the lifecycle does not know, for a move to `queued` without `due_at` (but for
+        RELEASED, which keeps the old one), for one SMS twice, and for an etatAr that nothing is given to write.
         """
-        return await self._write(settling.settle, settlements, now, render_not)
+        writers = Writers(not_=render_not, receipts=render_receipts)
+        return await self._write(receipts.settle, settlements, now, writers)
+
+    # --- what carriers say later -------------------------------------------------------------------------------------
+
+    async def learn(self, said: Words, now: datetime, render_not: RenderNot, render_receipts: RenderReceipts) -> Learnt:
+        """What a carrier says is so: its SMS have moved, as far as the lifecycle knows such a move.
+
+        The first final word wins; the same words again change nothing, in whatever order they come. What finds no
+        SMS, or one whose answer is not recorded yet, is kept for a day, and applied as soon as it can be.
+        """
+        return await self._write(receipts.learn, said, now, Writers(not_=render_not, receipts=render_receipts))
+
+    async def learn_kept(
+        self, now: datetime, limit: int, render_not: RenderNot, render_receipts: RenderReceipts
+    ) -> Learnt:
+        """Words that were kept, and can be applied by now, are; those older than a day are gone."""
+        writers = Writers(not_=render_not, receipts=render_receipts)
+        return await self._write(receipts.learn_kept, now, limit, writers)
+
+    async def claim_inquiries(
+        self, *, provider: str, now: datetime, lease_until: datetime, limit: int
+    ) -> tuple[ClaimedInquiry, ...]:
+        """SMS that the carrier is due to be asked for, nobody else's until `lease_until`; the most overdue first."""
+        if self._is_full:
+            return ()
+        return await self._write(inquiries.claim, provider, now, lease_until, limit)
+
+    async def settle_inquiries(self, settlements: Sequence[InquirySettlement]) -> None:
+        """The SMS are asked for again when that says so, unless they have moved since they were claimed."""
+        await self._write(inquiries.settle, settlements)
 
     # --- janitor -----------------------------------------------------------------------------------------------------
 
@@ -195,9 +253,18 @@ class Store:
         """SMS in `sending`, with their `lease`: whoever sees one for longer knows that its claimer died."""
         return await self._read(watch.find, watch.sending_query(limit))
 
-    async def uncertain_sms(self, before: datetime, limit: int) -> tuple[LostSms, ...]:
-        """SMS in `uncertain` since `before` or longer. Longest first."""
-        return await self._read(watch.find, watch.uncertain_query(before, limit))
+    async def uncertain_sms(
+        self, before: datetime, limit: int, *, unasked_before: datetime | None = None
+    ) -> tuple[LostSms, ...]:
+        """SMS in `uncertain` since `before` or longer. Longest first.
+
+        Those that a carrier is still to be asked for only since `unasked_before` or longer, if that is given.
+        """
+        return await self._read(watch.find, watch.uncertain_query(before, limit, unasked_before=unasked_before))
+
+    async def unheard_sms(self, before: datetime, limit: int) -> tuple[LostSms, ...]:
+        """SMS in `accepted` since `before` or longer. Longest first."""
+        return await self._read(watch.find, watch.unheard_query(before, limit))
 
     async def expired_sms(self, now: datetime, limit: int) -> tuple[LostSms, ...]:
         """SMS in `queued` or `held` past their validity. Longest first."""
@@ -234,6 +301,72 @@ class Store:
         """Those of the reports that are still in `sending` are due now; returns them. The attempt stays counted."""
         return await self._write(reports.recover, lost, now)
 
+    # --- the STOP list, and replies ----------------------------------------------------------------------------------
+
+    async def stop(
+        self,
+        new: Sequence[OptOut],
+        rules: StopRules,
+        now: datetime,
+        render_not: RenderNot,
+        render_receipts: RenderReceipts | None = None,
+    ) -> Stopped:
+        """These numbers are on the STOP list, SMS that wait for them are cancelled with code 11, with what follows.
+
+        Carriers that keep lists are to be told. At most some hundred at once: it is one transaction.
+        """
+        writers = Writers(not_=render_not, receipts=render_receipts)
+        return await self._write(stopping.stop, new, rules, now, writers)
+
+    async def lift_stop(self, msisdn: str, account: str | None, rules: StopRules, now: datetime) -> tuple[OptOut, ...]:
+        """The number is not on the list of the account, or on none; returns what was there. Nothing is sent by it."""
+        return await self._write(optouts.remove, msisdn, account, rules, now)
+
+    async def optouts(self, *, account: str | None, after: tuple[str, str] | None, limit: int) -> tuple[OptOut, ...]:
+        """The next of the STOP list, by account and number, after that account and number."""
+        return await self._read(optouts.read_page, account, after, limit)
+
+    async def claim_untold(
+        self, provider: str, *, now: datetime, lease_until: datetime, limit: int
+    ) -> tuple[CarrierOptOut, ...]:
+        """What the carrier is to be told of the STOP list; until then it is the caller's to tell."""
+        return await self._write(optouts.claim_untold, provider, now, lease_until, limit)
+
+    async def settle_told(self, told: CarrierOptOut, *, due_at: datetime | None, reason: str | None = None) -> bool:
+        """It was told, or will be again at `due_at`; False: something else is to be told by now."""
+        return await self._write(optouts.settle_told, told, due_at, reason)
+
+    async def take_reply(
+        self,
+        new: NewReply,
+        rules: ReplyRules,
+        render_not: RenderNot,
+        render_receipts: RenderReceipts | None = None,
+    ) -> ReplyOutcome:
+        """The reply is stored once, however often it comes, with all that follows: opt-out, cancelled SMS, mail."""
+        writers = Writers(not_=render_not, receipts=render_receipts)
+        return await self._write(replies.take, new, rules, writers)
+
+    async def overdue_replies(self, before: datetime, now: datetime, limit: int) -> tuple[PartKey, ...]:
+        """Long replies of which parts have been waiting for others since before that instant."""
+        return await self._read(replies.find_overdue, before, now, limit)
+
+    async def finish_reply(
+        self,
+        key: PartKey,
+        now: datetime,
+        rules: ReplyRules,
+        render_not: RenderNot,
+        render_receipts: RenderReceipts | None = None,
+    ) -> ReplyOutcome:
+        """What there is of a long reply is stored as it is."""
+        writers = Writers(not_=render_not, receipts=render_receipts)
+        return await self._write(replies.finish, key, now, rules, writers)
+
+    async def forget_parts(self, before: datetime) -> int:
+        """Parts of stored replies that came before that instant are gone."""
+        return await self._write(replies.forget_parts, before)
+
     # --- operators ---------------------------------------------------------------------------------------------------
 
     async def credits(self) -> tuple[Credit, ...]:
@@ -255,6 +388,24 @@ class Store:
     async def send_queued(self, now: datetime) -> int:
         """A restored store is accepted: what waits, and what `hold_queued` held, will be sent; return how many."""
         return await self._write(restoring.release, now)
+
+    async def purge_contents(self, *, before: datetime, now: datetime, limit: int) -> Purged:
+        """Of at most `limit` mails, and as many replies, that came before then the contents are erased.
+
+        Mail, texts, carriers' answers, reports. What has an SMS or a report that waits for anything is left alone.
+        """
+        return await self._write(purging.purge_contents, before, now, limit)
+
+    async def purge_records(self, *, before: datetime, limit: int) -> Purged:
+        """At most `limit` each of mails, refusals and replies that came before then are gone; emailIds stay used.
+
+        Only what `purge_contents` has emptied.
+        """
+        return await self._write(purging.purge_records, before, limit)
+
+    async def forget(self, msisdn: str, *, now: datetime, limit: int) -> Forgotten:
+        """Of at most `limit` SMS to the number (E.164), and of replies from it, nothing is left that names it."""
+        return await self._write(purging.forget, msisdn, now, limit)
 
     # --- everybody ---------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
     mail | refusal | reply ──< report          what goes back
     email_id                                   which emailIds are used up; outlives everything (docs/protocol.md §7.1)
     credit                                     what accounts may still send, in parts (docs/protocol.md §10.2)
-    receipt                                    words of carriers about SMS that are not known yet
+    receipt                                    words of carriers that came too early, or about nothing we know
     reply ──< reply_part                       what was answered by SMS
     optout, carrier_optout                     who wants nothing any more, and what carriers are to be told of it
 
@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from gateway.lifecycle import SMS_MOVES, ReportState, SmsEvent, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportFormat, ReportKind
+from gateway.store.base import OptOutSource
 from gateway.store.columns import Choice, Foreign, Instant, Notes, Number
 
 RAW_LIMIT_BYTES = 4096
@@ -86,6 +87,7 @@ mail = sa.Table(
     sa.Column("fingerprint", sa.LargeBinary),  # of Message-ID, envelope sender and body; only when there is the first
     sa.Column("raw", sa.LargeBinary, nullable=False),
     sa.Column("notes", Notes, nullable=False),
+    sa.Column("purged_at", Instant),  # when its contents were erased; None: they are there
     sa.UniqueConstraint("fingerprint"),  # admit: is it the same mail again (docs/protocol.md §1.6)?
 )
 
@@ -155,6 +157,7 @@ sms = sa.Table(
     sa.Column("currency", sa.Text),
     sa.Column("ask_at", Instant),  # when to ask the carrier what became of it; None: nobody asks
     sa.Column("network_at", Instant),  # when it arrived, or did not, by the carrier's clock
+    sa.Column("network_code", Number(Code)),  # why it did not, where the carrier says so; `code` is what the Not says
     _known("state", SmsState),
     sa.CheckConstraint(sa.text(f"{one_of('state', SMS_FINAL)} = (settled_at IS NOT NULL)"), name="settled_if_final"),
     sa.CheckConstraint(
@@ -218,7 +221,7 @@ report = sa.Table(
     sa.Column("kind", Choice(ReportKind), nullable=False),
     sa.Column("mail_id", sa.Text, sa.ForeignKey("mail.id")),
     sa.Column("refusal_id", sa.Text, sa.ForeignKey("refusal.id")),
-    sa.Column("envoi_id", sa.Text, sa.ForeignKey("envoi.id")),  # None: of a duplicate, a refusal, or without emailId
+    sa.Column("envoi_id", sa.Text),  # of the mail; None: of a duplicate, a refusal, a reply, or without emailId
     sa.Column("recipient", sa.Text, nullable=False),
     sa.Column("message_id", sa.Text, nullable=False),
     sa.Column("in_reply_to", Foreign(_HEADER_BYTES)),
@@ -234,6 +237,7 @@ report = sa.Table(
     sa.Column("settled_at", Instant),
     sa.Column("reason", Foreign(RAW_LIMIT_BYTES)),  # the smarthost's last answer
     sa.Column("reply_id", sa.Text, sa.ForeignKey("reply.id")),
+    sa.Column("subject", sa.Text),  # None: that of its kind
     _known("kind", ReportKind),
     _known("state", ReportState),
     sa.CheckConstraint(sa.text(f"{one_of('state', REPORT_FINAL)} = (settled_at IS NOT NULL)"), name="settled_if_final"),
@@ -272,7 +276,7 @@ receipt = sa.Table(
     sa.Column("tracker", Foreign(_REASON_BYTES)),
     sa.Column("provider_ref", Foreign(_REASON_BYTES)),
     sa.Column("msisdn", sa.Text),
-    sa.Column("fate", sa.Text, nullable=False),
+    sa.Column("fate", Choice(SmsEvent), nullable=False),
     sa.Column("code", Number(Code)),
     sa.Column("at", Instant),
     sa.Column("cost_micros", sa.BigInteger),
@@ -294,6 +298,7 @@ reply = sa.Table(
     sa.Column("sms_id", sa.Text),  # the SMS it answers, as far as can be told; no foreign key, for this may outlive it
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # of what makes it the same reply when it comes again
     sa.Column("raw", Foreign(RAW_LIMIT_BYTES), nullable=False),
+    sa.Column("purged_at", Instant),
     sa.UniqueConstraint("fingerprint"),
 )
 
@@ -308,6 +313,7 @@ reply_part = sa.Table(
     sa.Column("total", sa.Integer, nullable=False),
     sa.Column("text", Foreign(_HEADER_BYTES), nullable=False),
     sa.Column("received_at", Instant, nullable=False),
+    sa.Column("joined_at", Instant),  # it is part of a reply; it stays a while, for callbacks come twice
     sa.Column("raw", Foreign(RAW_LIMIT_BYTES), nullable=False),
 )
 
@@ -317,7 +323,7 @@ optout = sa.Table(
     sa.Column("account", sa.Text, primary_key=True),  # "*": all of them
     sa.Column("msisdn", sa.Text, primary_key=True),
     sa.Column("since_at", Instant, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("source", Choice(OptOutSource), nullable=False),
     sa.Column("note", Foreign(_REASON_BYTES)),
 )
 
@@ -349,8 +355,8 @@ _index("ix_sms_lease", sms.c.lease_until, where=one_of("state", (SmsState.SENDIN
 _index("ix_sms_expiry", sms.c.expires_at, where=one_of("state", SMS_WAITING))
 # uncertain_sms, backlog, pull_in
 _index("ix_sms_open", sms.c.state, sms.c.since_at, where=one_of("state", SMS_OPEN))
-# asking carriers what became of SMS
-_index("ix_sms_ask", sms.c.ask_at, where=sa.text("ask_at IS NOT NULL"))
+# claim_inquiries: what a carrier is to be asked for
+_index("ix_sms_ask", sms.c.provider, sms.c.ask_at, where=sa.text("ask_at IS NOT NULL"))
 # receipts that name no tracker
 _index("ix_sms_ref", sms.c.provider, sms.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))
 # which SMS a reply answers: the last to the number
@@ -363,11 +369,22 @@ _index("ix_report_lease", report.c.lease_until, where=one_of("state", (ReportSta
 _index("ix_report_open", report.c.state, report.c.since_at, where=one_of("state", REPORT_OPEN))
 # settle_sms: no envoi has two Not, whatever happens
 _index("ix_report_not", report.c.envoi_id, where=one_of("kind", (ReportKind.NOT,)), unique=True)
+# purging: contents, then records; what belongs to a mail
+_index("ix_mail_contents", mail.c.received_at, where=sa.text("purged_at IS NULL"))
+_index("ix_mail_purged", mail.c.received_at, where=sa.text("purged_at IS NOT NULL"))
+_index("ix_reply_contents", reply.c.received_at, where=sa.text("purged_at IS NULL"))
+_index("ix_report_mail", report.c.mail_id, where=sa.text("mail_id IS NOT NULL"))
+_index("ix_report_refusal", report.c.refusal_id, where=sa.text("refusal_id IS NOT NULL"))
+_index("ix_report_reply", report.c.reply_id, where=sa.text("reply_id IS NOT NULL"))
+sa.Index("ix_envoi_mail", envoi.c.mail_id)
+sa.Index("ix_refusal_age", refusal.c.refused_at)
+# settle_sms, learn: nor two etatAr
+_index("ix_report_receipts", report.c.envoi_id, where=one_of("kind", (ReportKind.RECEIPTS,)), unique=True)
 # early words about an SMS
 _index("ix_receipt_tracker", receipt.c.tracker, where=sa.text("tracker IS NOT NULL"))
 _index("ix_receipt_ref", receipt.c.provider, receipt.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))
-# what of them is too old
-sa.Index("ix_receipt_age", receipt.c.received_at)
+# how many there are of a carrier, and which are too old
+sa.Index("ix_receipt_age", receipt.c.provider, receipt.c.received_at)
 # parts whose others never came
 sa.Index("ix_reply_part_age", reply_part.c.received_at)
 # what carriers are to be told

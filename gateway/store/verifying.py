@@ -8,7 +8,7 @@ that a commit needs.
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -42,7 +42,13 @@ class Finding:
 
 
 async def verify(
-    settings: StoreSettings, file: Path | None, *, now: datetime, reconcile_window: timedelta, tell: Tell
+    settings: StoreSettings,
+    file: Path | None,
+    *,
+    now: datetime,
+    reconcile_window: timedelta,
+    receipt_window: timedelta,
+    tell: Tell,
 ) -> AsyncIterator[Finding]:
     """Yields what each look finds; `file`: of this backup, not of the store.
 
@@ -55,6 +61,7 @@ async def verify(
             raise StoreUnusable(f"{file} is not a file")
         patient = patient.model_copy(update={"url": f"sqlite:///{_escaped(file)}"})
     path = sqlite_path(patient)
+    looks = invariants(now, reconcile_window, receipt_window)
     with translated():
         database = connect(patient, read_only=True)
         try:
@@ -63,14 +70,14 @@ async def verify(
                     yield finding
                     if finding.problem is not None:
                         return
-            async for finding in _look_at_rows(database, file is not None, now, reconcile_window, tell):
+            async for finding in _look_at_rows(database, file is not None, looks, tell):
                 yield finding
         finally:
             await database.close()
 
 
 async def _look_at_rows(
-    database: Database, is_backup: bool, now: datetime, reconcile_window: timedelta, tell: Tell
+    database: Database, is_backup: bool, looks: Sequence[Invariant], tell: Tell
 ) -> AsyncIterator[Finding]:
     try:
         with translated():
@@ -82,7 +89,6 @@ async def _look_at_rows(
     if mark is not None:
         note = f"this is {mark}; put into place, it is to be accepted with mail2sms restore"
         yield Finding(check="copy", problem=note, is_counted=False)
-    looks = invariants(now, reconcile_window)
     for number, invariant in enumerate(looks):
         tell("rows", number, len(looks))
         is_counted = not (is_backup and invariant.is_about_time)

@@ -38,9 +38,21 @@ def sending_query(limit: int) -> sa.Select[Any]:
     return by_index(query, tables.sms, "ix_sms_lease")
 
 
-def uncertain_query(before: datetime, limit: int) -> sa.Select[Any]:
-    """In `uncertain` since then or longer, longest first."""
-    return _rows(one_of("sms.state", (SmsState.UNCERTAIN,)), _sms.since_at, before, limit)
+def uncertain_query(before: datetime, limit: int, *, unasked_before: datetime | None = None) -> sa.Select[Any]:
+    """In `uncertain` since then or longer, longest first.
+
+    With `unasked_before`, one that its carrier is still to be asked for only if it is uncertain since then or longer.
+    """
+    query = _rows(one_of("sms.state", (SmsState.UNCERTAIN,)), _sms.since_at, before, limit)
+    if unasked_before is None:
+        return query
+    return query.where(sa.or_(_sms.ask_at.is_(None), _sms.since_at <= unasked_before))
+
+
+def unheard_query(before: datetime, limit: int) -> sa.Select[Any]:
+    """In `accepted` since then or longer, longest first: the network was to say more, and has not."""
+    query = _rows(one_of("sms.state", (SmsState.ACCEPTED,)), _sms.since_at, before, limit)
+    return by_index(query, tables.sms, "ix_sms_open")
 
 
 def expired_query(now: datetime, limit: int) -> sa.Select[Any]:
@@ -60,6 +72,7 @@ def find(connection: sa.Connection, query: sa.Select[Any]) -> tuple[LostSms, ...
             envoi_id=EnvoiId(row.envoi_id),
             mail_id=MailId(row.mail_id),
             account=row.account,
+            provider=row.provider,
             state=row.state,
             epoch=row.epoch,
             attempts=row.attempts,

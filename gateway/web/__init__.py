@@ -1,6 +1,7 @@
-"""The HTTP listener: health and metrics."""
+"""The HTTP listener: health and metrics, and what carriers call back."""
 
 from gateway.web.health import health_app
+from gateway.web.receipts import Callbacks, Hook
 from gateway.web.server import HttpServer, HttpSettings
 
-__all__ = ["HttpServer", "HttpSettings", "health_app"]
+__all__ = ["Callbacks", "Hook", "HttpServer", "HttpSettings", "health_app"]

@@ -37,8 +37,10 @@ CountBacklog = Callable[[], Awaitable[Backlog | None]]
 """Returns the rows that wait; None when the store cannot say."""
 
 
-def health_app(*, clock: Clock, find_obstacles: FindObstacles, count_backlog: CountBacklog) -> Starlette:
-    """Return the application that answers the three."""
+def health_app(
+    *, clock: Clock, find_obstacles: FindObstacles, count_backlog: CountBacklog, more_routes: Sequence[Route] = ()
+) -> Starlette:
+    """Return the application that answers the three, and what else there is."""
 
     async def livez(_request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -63,10 +65,12 @@ def health_app(*, clock: Clock, find_obstacles: FindObstacles, count_backlog: Co
         _log.error("request_failed", exc_info=error)
         return PlainTextResponse("internal error\n", status_code=500)
 
-    return Starlette(
-        routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)],
+    app = Starlette(
+        routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics), *more_routes],
         exception_handlers={Exception: failed},
     )
+    app.router.redirect_slashes = False  # a redirect would repeat what the client wrote
+    return app
 
 
 def _set(gauge: Gauge, values: Mapping[str, float]) -> None:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from starlette.types import ASGIApp
 
 from gateway.errors import GatewayError
+from gateway.providers.transport import http_url
 from gateway.settings import Settings
 
 
@@ -27,14 +28,21 @@ def split_listen(value: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+PublicUrl = Annotated[str, AfterValidator(http_url)]
+"""An http or https address, without a slash at its end."""
+
+
 class HttpSettings(Settings):
-    """Where health and metrics are asked for."""
+    """Where health and metrics are asked for, and where carriers call back."""
 
     listen: Annotated[str, AfterValidator(_check_listen)] | None = Field(
-        default=None, description='"HOST:PORT" for /livez, /readyz and /metrics; absent: no HTTP. Port 0: a free one.'
+        default=None,
+        description='"HOST:PORT" for /livez, /readyz, /metrics and callbacks; absent: no HTTP. Port 0: a free one.',
     )
-    public_url: str | None = Field(
-        default=None, description="What carriers call back; for the callbacks of a later version."
+    public_url: PublicUrl | None = Field(
+        default=None,
+        description="What of it carriers can reach from outside, such as https://gw.example.org: "
+        "they call back {public_url}/receipts/{name of the carrier}/{its callback_secret}.",
     )
 
 

@@ -14,6 +14,7 @@ from gateway.store import Store, migrate, tables
 from tests.cli.conftest import Run
 from tests.store.samples import NotMaker, claim, new_mail, new_order, new_sms, rows, settlement
 from tests.store.test_open import execute
+from tests.store.test_purging import finish, secret_order
 from tests.support.clock import START
 
 
@@ -129,3 +130,44 @@ def test_verify_tells_wrong_from_unreadable(
         wrong = [check for check in json.loads(as_json.stdout)["checks"] if check["problem"]]
         assert {"check": "email_ids_are_claimed", "count": 1}.items() <= wrong[0].items()
         assert len(wrong[0]["examples"]) == 1
+
+
+# --- purge and forget ------------------------------------------------------------------------------------------------
+
+
+def filled(settings: Config) -> None:
+    """One mail to two numbers that is over, and one that waits."""
+
+    async def fill() -> None:
+        store = await Store.open(settings.store)
+        await finish(store, secret_order(1, 2))
+        await store.admit(secret_order(3))
+        await store.close()
+
+    asyncio.run(fill())
+
+
+def test_what_is_old_enough_is_purged_at_once(run: Run, config: Path, settings: Config) -> None:
+    filled(settings)
+    purge = ("purge", "--config", str(config))
+
+    assert run(*purge, "--records-days", "1").status == 2  # less than the 30 days of contents
+    assert "Contents of 1 mails" in run(*purge).stdout  # the mail of these tests is of last spring
+    assert run(*purge, "--contents-days", "1", "--records-days", "1", "--json").stdout == (
+        '{"contents_mails": 0, "contents_replies": 0, "mails": 1, "replies": 0, "refusals": 0}\n'
+    )
+    assert found(settings)["sms"] == ["queued"]
+
+
+def test_a_number_is_forgotten(run: Run, config: Path, settings: Config) -> None:
+    filled(settings)
+    forget = ("forget", "--config", str(config))
+
+    assert (run(*forget, "06").status, run(*forget, "0600000009", "--json").status) == (2, 0)
+    forgotten = run(*forget, "06 00 00 00 01")
+    assert (forgotten.status, forgotten.stdout) == (
+        0,
+        "Forgot 1 SMS, the contents of 1 mails, and 0 replies.\n",
+    )
+    waiting = run(*forget, "0600000003")
+    assert (waiting.status, waiting.stdout.count("forget the number again")) == (1, 1)

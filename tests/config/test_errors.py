@@ -36,10 +36,15 @@ from tests.config.conftest import GOOD, KEYID, OTHER_KEYID, Find, Load
         ('kind = "sandbox"', 'kind = "sandbox"\nsandbox = "x"', "providers[0].sandbox: must be true or false"),
         (
             'kind = "sandbox"',
-            'kind = "smspartner"',
-            'providers[0].kind: "smspartner" is not in this version; known: "isendpro", "sandbox"',
+            'kind = "twilio"',
+            'providers[0].kind: "twilio" is not in this version; known: "isendpro", "smspartner", "webhook", "sandbox"',
         ),
         ('kind = "sandbox"', "", "providers[0].kind: is required: it says which carrier this is"),
+        (
+            'kind = "sandbox"',
+            'kind = "smspartner"',
+            "providers[0]: a key is missing: write api_key_file, or api_key",
+        ),
         ('name = "masociete"', 'name = "ma societe"', "accounts[0].name: must be made of letters, digits"),
         (
             'providers = ["carrier"]',

@@ -126,3 +126,49 @@ def test_a_file_without_secrets_may_be_read_by_everybody(tmp_path: Path) -> None
     assert [str(warning) for warning in warnings] == [
         f"accounts[0].keyid_file: everybody on this machine can read {key}; chmod 0600 would mend it"
     ]
+
+
+def with_callbacks(http: str = "", account: str = "", provider: str = 'callback_secret = "0123456789abcdef"') -> str:
+    text = GOOD.replace("[[accounts]]", f"[http]\n{http}\n[[accounts]]\n{account}", 1)
+    return text.replace('kind = "sandbox"', f'kind = "sandbox"\n{provider}', 1)
+
+
+PUBLIC = 'listen = "127.0.0.1:0"\npublic_url = "https://gw.example.org"'
+
+
+def test_callbacks_that_can_come_give_none(load_text: Load) -> None:
+    assert warnings_of(load_text, with_callbacks(PUBLIC, 'receipts = "mail"')) == []
+
+
+@pytest.mark.parametrize(
+    ("http", "keys"),
+    [
+        ("", "public_url of [http] and listen of [http]"),
+        ('listen = "127.0.0.1:0"', "public_url of [http]"),
+        ('public_url = "https://gw.example.org"', "listen of [http]"),
+    ],
+)
+def test_a_secret_for_callbacks_that_cannot_come_gives_one(load_text: Load, http: str, keys: str) -> None:
+    found = warnings_of(load_text, with_callbacks(http))
+
+    assert found == [f"providers[0].callback_secret: has no effect without {keys}: nobody calls back"]
+
+
+def test_receipts_that_no_carrier_gives_give_one(load_text: Load) -> None:
+    found = warnings_of(load_text, with_callbacks(PUBLIC, 'receipts = "mail"', provider=""))
+
+    assert found == [
+        "accounts[0].receipts: asks for what none of its carriers says: none has a callback_secret that takes effect"
+    ]
+
+
+def test_a_previous_secret_alone_gives_one(load_text: Load) -> None:
+    (found,) = warnings_of(load_text, with_callbacks(PUBLIC, provider='previous_callback_secret = "0123456789abcdef"'))
+
+    assert found.startswith("providers[0].previous_callback_secret: stands without callback_secret")
+
+
+def test_secrets_in_the_clear_give_one(load_text: Load) -> None:
+    found = warnings_of(load_text, with_callbacks(PUBLIC.replace("https", "http")))
+
+    assert found == ["http.public_url: is http: the secrets of callbacks can be read on their way; write https"]

@@ -1,6 +1,7 @@
 """docs/protocol.md §6: from the text of a mail to the text of an SMS."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from gateway.policy.texts import (
     TextProfile,
     TextRules,
     Unsendable,
+    described_profile,
     narrowest_profile,
     prepare_text,
 )
@@ -196,3 +198,65 @@ def test_what_goes_out_fits_whatever_came_in(text: str, max_parts: int, wants_uc
         assert count_parts(outcome.text, outcome.ucs2).parts <= outcome.parts <= max_parts
         assert outcome.ucs2 is not is_gsm(outcome.text)
         assert outcome.text.endswith(MENTION) or not carries_stop
+
+
+# --- what only some carriers do with texts ---------------------------------------------------------------------------
+
+PARTNER = TEXT_PROFILES["smspartner"]
+
+
+def test_what_the_carrier_replaces_is_replaced_and_noted() -> None:
+    # docs/protocol.md §6.3
+    outcome = prepared("[fin] Zäh\u00a0^", profile=PARTNER)
+
+    assert outcome.text == "(fin) Zah "
+    assert outcome.changes == (("\u00a0", " "), ("[", "("), ("]", ")"), ("ä", "a"), ("^", ""))
+    assert "[→(" in outcome.notes[0]
+
+
+def test_text_of_which_nothing_would_be_left_is_none() -> None:
+    assert prepare_text("^~|", rules(profile=PARTNER)) == Unsendable(reason="no text")
+
+
+def test_ucs2_is_replaced_by_nobody() -> None:
+    assert prepared("漢 [ä]", profile=PARTNER, wants_ucs2=True).text == "漢 [ä]"
+
+
+def test_what_only_one_carrier_of_an_account_replaces_is_left_to_it() -> None:
+    both = narrowest_profile([PARTNER, TEXT_PROFILES["isendpro"]])
+
+    assert prepared("[ä]", profile=both).text == "[ä]"
+    assert (both.max_parts, both.line_break_units) == (6, 2)
+    assert narrowest_profile([PARTNER, PARTNER]).replaced == PARTNER.replaced
+
+
+def test_line_break_counts_as_the_carrier_counts_it() -> None:
+    # docs/protocol.md §6.2
+    text = "x" * 158 + "Ö"
+
+    assert prepared(text, profile=PARTNER).parts == 1
+    assert prepared("x" + text, profile=PARTNER, max_parts=2).parts == 2
+    assert prepared("x" + text).parts == 1
+
+
+def test_text_is_cut_with_its_line_breaks_counted() -> None:
+    outcome = prepared("Ö".join("x" * 20 for _ in range(20)), profile=PARTNER, may_cut=True)
+
+    assert len(outcome.text) + outcome.text.count("\n") <= 160
+    assert outcome.parts == 1
+
+
+@given(st.text(st.sampled_from("[]{}^~|\\§äöüñÄÜÑ aé€Ö"), max_size=300))
+def test_replacing_never_makes_a_text_longer(text: str) -> None:
+    replaced, plain = (
+        prepare_text(text, rules(profile=profile, max_parts=6))
+        for profile in (replace(PARTNER, line_break_units=1), TEXT_PROFILES["isendpro"])
+    )
+
+    if isinstance(replaced, Prepared) and isinstance(plain, Prepared):
+        assert replaced.parts <= plain.parts
+
+
+def test_described_carrier_adds_its_own_mention_or_ours() -> None:
+    assert described_profile(max_parts=3, stop_mention="STOP SMS au 36180") == ADDED_HERE
+    assert described_profile(max_parts=6, stop_mention="") == TEXT_PROFILES["isendpro"]

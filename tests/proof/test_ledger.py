@@ -19,6 +19,8 @@ SILENT = write_order(9, Customer.HOLD, numbers=2, wants_ack=False)
 def carried(*numbers: str) -> list[CarriedSms]:
     return [
         CarriedSms(
+            id=1,
+            api="isendpro",
             number="33" + number[1:],
             text="Bonjour",
             originator=None,
@@ -33,6 +35,13 @@ def carried(*numbers: str) -> list[CarriedSms]:
             smslong=None,
             date_envoi=None,
             trial=False,
+            state="waiting",
+            state_at="",
+            deliver_at=None,
+            message_id=None,
+            long_number=None,
+            receipts_to=None,
+            replies_to=None,
         )
         for number in numbers
     ]

@@ -101,6 +101,13 @@ async def test_options_travel_as_strings_and_sandbox_as_a_number() -> None:
     }
 
 
+async def test_stop_mention_is_not_asked_for_because_the_carrier_adds_it_by_itself() -> None:
+    plain = await wire(batch_of(A))
+    commercial = await wire(batch_of(A, options=SendOptions(account_key=KEY, commercial=True)))
+
+    assert commercial == plain
+
+
 async def test_key_of_the_provider_goes_before_that_of_the_account() -> None:
     _, fields = await wire(batch_of(A), keyid="0123456789abcdef0123")
 

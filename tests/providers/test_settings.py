@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from gateway.providers.isendpro import IsendproSettings
+from gateway.providers.isendpro import IsendproSettings, SandboxSettings
 from gateway.providers.registry import KINDS, build_provider
 from gateway.providers.transport import ProviderUnusable
 from tests.providers.carriers import KEY, SETTINGS, batch_of
@@ -13,12 +13,19 @@ from tests.support.clock import ManualClock
 def test_settings_need_a_name_only() -> None:
     settings = SETTINGS.validate_python({"kind": "isendpro", "name": "carrier"})
 
+    assert isinstance(settings, IsendproSettings)
     assert settings.base_url == "https://apirest.isendpro.com/cgi-bin"
     assert (settings.timeout_s, settings.batch_size, settings.width) == (30, 50, 4)
 
 
 def test_every_kind_is_what_its_settings_say() -> None:
-    built = {kind: SETTINGS.validate_python({"kind": kind, "name": "carrier"}) for kind in KINDS}
+    needed = {
+        "smspartner": {"api_key": KEY},
+        "webhook": {"url": "https://sms.example/{to}", "body": '"{text}"'},
+    }
+    built = {
+        kind: SETTINGS.validate_python({"kind": kind, "name": "carrier", **needed.get(kind, {})}) for kind in KINDS
+    }
 
     assert {kind: type(settings) for kind, settings in built.items()} == dict(KINDS)
 
@@ -69,6 +76,7 @@ def test_settings_out_of_bounds_are_refused(field: dict[str, object]) -> None:
 def test_sandbox_may_be_on_another_machine() -> None:
     settings = SETTINGS.validate_python({"kind": "sandbox", "name": "box", "base_url": "http://sandbox:8026/cgi-bin"})
 
+    assert isinstance(settings, SandboxSettings)
     assert settings.base_url == "http://sandbox:8026/cgi-bin"
 
 

@@ -14,6 +14,7 @@ from gateway.lifecycle import Accepted, ReportEvent, ReportId, SmsEvent, Verdict
 from gateway.outcomes import Outcomes, ReportRules
 from gateway.policy.accounts import Account, Accounts
 from gateway.providers.base import Batch
+from gateway.receipts import Receipts
 from gateway.store import Store, StoreSettings, tables
 from gateway.store.base import (
     ClaimedSms,
@@ -24,12 +25,14 @@ from gateway.store.base import (
     Settlement,
 )
 from gateway.store.database import Database
+from gateway.store.words import RenderReceipts
 from gateway.worker import Bell
 from tests.store.samples import new_mail, new_order, row, rows
 from tests.support.accounts import make_account
 from tests.support.clock import ManualClock
 
 DEADLINE_S = 10.0
+RULES = ReportRules(hostname="gw.example.org", validity_s=432_000)
 
 
 class WatchedStore(Store):
@@ -71,10 +74,16 @@ class WatchedStore(Store):
         looks = self.looks
         await self._wait(lambda: self.looks > looks)
 
-    async def settle_sms(self, settlements: Sequence[Settlement], now: datetime, render_not: RenderNot) -> Settled:
+    async def settle_sms(
+        self,
+        settlements: Sequence[Settlement],
+        now: datetime,
+        render_not: RenderNot,
+        render_receipts: RenderReceipts | None = None,
+    ) -> Settled:
         if self.settle_errors:
             raise self.settle_errors.popleft()
-        settled = await super().settle_sms(settlements, now, render_not)
+        settled = await super().settle_sms(settlements, now, render_not, render_receipts)
         self.events += [one.event for one in settlements if one.sms_id in settled.moved]
         await self._tell()
         return settled
@@ -192,6 +201,7 @@ class Rig:
         timeout_s: float = 30.0,
         width: int = 4,
         calls_per_account: int = 2,
+        can_ask: Callable[[str], bool] = lambda _provider: False,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -202,9 +212,18 @@ class Rig:
             store=store,
             clock=clock,
             accounts=lambda: self.accounts,
-            rules=ReportRules(hostname="gw.example.org", validity_s=432_000),
+            rules=RULES,
             mailer_bell=self.mailer_bell,
             dispatcher_bell=self.bell,
+            can_ask=can_ask,
+        )
+        self.receipts = Receipts(
+            store=store,
+            clock=clock,
+            accounts=lambda: self.accounts,
+            rules=RULES,
+            mailer_bell=self.mailer_bell,
+            can_ask=can_ask,
         )
         self.dispatcher = Dispatcher(
             store=store,
@@ -221,6 +240,7 @@ class Rig:
             clock=clock,
             mailer_bell=self.mailer_bell,
             settings=JanitorSettings(every_s=3600),
+            receipts=self.receipts,
         )
 
     def as_carriers(self, *, timeout_s: float = 30.0, width: int = 4) -> Mapping[str, Carrier]:

@@ -86,6 +86,28 @@ def test_a_warning_is_no_answer_to_a_mail() -> None:
     ]
 
 
+def test_a_reply_is_a_persons_mail_in_utf_8_with_a_subject_of_its_own() -> None:
+    report = replace(REPORT, kind=ReportKind.REPLY, subject="SMS reply: +33*****304", body="à 10h 👍\n".encode())
+    head, _, body = render(report).partition(b"\r\n\r\n")
+
+    assert head.decode("ascii").split("\r\n")[3:] == [
+        "Subject: SMS reply: +33*****304",
+        "Message-ID: <01J@gw.example.org>",
+        "In-Reply-To: <m1@masociete.com>",
+        "References: <m1@masociete.com>",
+        "MIME-Version: 1.0",
+        "Content-Type: text/plain; charset=UTF-8",
+        "Content-Transfer-Encoding: 8bit",
+    ]
+    assert body.decode() == "à 10h 👍\r\n"
+
+
+@pytest.mark.parametrize("subject", ["a\r\nBcc: x@y.test", "été", "a\nb"])
+def test_a_subject_that_no_header_can_hold_does_not_leave(subject: str) -> None:
+    with pytest.raises(UnsafeHeader):
+        render(replace(REPORT, kind=ReportKind.REPLY, subject=subject))
+
+
 def test_a_latin_report_is_8bit_where_it_is_offered() -> None:
     head, _, body = render(replace(REPORT, body=LATIN)).partition(b"\r\n\r\n")
 

@@ -23,6 +23,7 @@ from gateway.store.base import (
     Order,
     Settlement,
 )
+from gateway.store.words import EndedEnvoi
 from tests.support.clock import START
 
 _numbers = itertools.count(1)
@@ -99,6 +100,7 @@ def new_envoi(
     not_to: str | None = "ops@acme.example",
     commercial: bool = False,
     fault: Code | None = None,
+    receipts_to: str | None = None,
 ) -> NewEnvoi:
     return NewEnvoi(
         id=EnvoiId(name("E")),
@@ -109,6 +111,7 @@ def new_envoi(
         commercial=commercial,
         fault=fault,
         sms=sms,
+        receipts_to=receipts_to,
     )
 
 
@@ -120,12 +123,15 @@ def new_order(
     not_to: str | None = "ops@acme.example",
     commercial: bool = False,
     fault: Code | None = None,
+    receipts_to: str | None = None,
 ) -> Order:
     """A first arrival with one Ack; one SMS unless others are given, none with a fault."""
     wanted = () if fault else sms or (new_sms(),)
     return Order(
         mail=mail or new_mail(),
-        envoi=new_envoi(*wanted, email_id=email_id, not_to=not_to, commercial=commercial, fault=fault),
+        envoi=new_envoi(
+            *wanted, email_id=email_id, not_to=not_to, commercial=commercial, fault=fault, receipts_to=receipts_to
+        ),
         reports=(new_report(),) if reports is None else tuple(reports),
         duplicate_reports=(new_report(),),
     )
@@ -174,6 +180,17 @@ class NotMaker:
     def __call__(self, envoi: AnsweredEnvoi) -> NewReport:
         self.asked.append(envoi)
         return new_report(ReportKind.NOT)
+
+
+class ArMaker:
+    """Renders the etatAr and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[EndedEnvoi] = []
+
+    def __call__(self, envoi: EndedEnvoi) -> NewReport:
+        self.asked.append(envoi)
+        return new_report(ReportKind.RECEIPTS)
 
 
 async def claim_reports(store: Store, *, now: datetime = START, limit: int = 50) -> list[ClaimedReport]:

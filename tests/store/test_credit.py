@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.lifecycle import SMS_MOVES, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import Code
-from gateway.protocol.report import ReportKind
+from gateway.protocol.report import ReportKind, SmsAnswer
 from gateway.store import Migrated, Store, StoreError, StoreSettings, migrate, schema, tables
 from gateway.store.base import (
     Credit,
@@ -60,7 +60,7 @@ def long_sms(position: int, parts: int) -> NewSms:
 def order_of(*parts: int, account: str = "acme") -> Order:
     """SMS of so many parts each, and the Not for when none of them can be paid."""
     sms = [long_sms(position, count) for position, count in enumerate(parts, 1)]
-    return replace(new_order(*sms, mail=new_mail(account=account)), unpaid_reports=(new_report(ReportKind.NOT),))
+    return replace(new_order(*sms, mail=new_mail(account=account)), early_not=lambda _: new_report(ReportKind.NOT))
 
 
 def ids(order: Order) -> list[SmsId]:
@@ -156,7 +156,11 @@ async def test_a_store_of_the_version_before_keeps_its_rows(
     sms = sms_row(order.mail, order.envoi, order.envoi.sms[0], is_paid=False)
     envoi = envoi_row(order.mail, order.envoi, ())
     report = report_row(new_report(), START, mail_id=order.mail.id)
-    for table, later in ((sms, ("reserved_parts", "lane", "deliver_at")), (envoi, ("receipts_to",))):
+    for table, later in (
+        (sms, ("reserved_parts", "lane", "deliver_at")),
+        (envoi, ("receipts_to", "receipts_staged_at")),
+        (report, ("reply_id", "subject")),
+    ):
         for column in later:
             del table[column]
 
@@ -228,16 +232,21 @@ async def test_positions_count_and_not_the_order_of_rows(store: Store) -> None:
 
 async def test_a_not_goes_at_once_when_nothing_can_be_paid(store: Store) -> None:
     await store.set_credit("acme", 1, START)
-    order = replace(
-        new_order(long_sms(1, 2), long_sms(2, 2), refused_sms(3)), unpaid_reports=(new_report(ReportKind.NOT),)
-    )
+    asked: list[tuple[SmsAnswer, ...]] = []
+
+    def write(answers: tuple[SmsAnswer, ...]) -> NewReport:
+        asked.append(answers)
+        return new_report(ReportKind.NOT)
+
+    order = replace(new_order(long_sms(1, 2), long_sms(2, 2), refused_sms(3)), early_not=write)
     outcome = await admit(store, order)
 
     assert outcome.unpaid == tuple(ids(order)[:2])
     assert await amounts(store) == (1, 0, 0)
     assert (await row(store, tables.envoi))["not_staged_at"] == START
     (not_,) = await rows(store, tables.report, kind=ReportKind.NOT)
-    assert not_["id"] == order.unpaid_reports[0].id
+    assert not_["id"] == outcome.early_not
+    assert [answer.code.value for answer in asked[-1]] == [12, 12, 7]
 
 
 async def test_the_not_for_nothing_paid_stays_behind_otherwise(store: Store) -> None:

@@ -8,9 +8,25 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.lifecycle import EnvoiId, ReportState, SmsState
-from gateway.store import Store, admission, claims, credit, reports, settling, stepping, tables, watch
+from gateway.store import (
+    Store,
+    admission,
+    claims,
+    credit,
+    inquiries,
+    optouts,
+    purging,
+    receipts,
+    replies,
+    reports,
+    staging,
+    stepping,
+    stopping,
+    tables,
+    watch,
+)
 from gateway.store.database import PostgresDatabase
-from gateway.store.tables import REPORT_OPEN, SMS_OPEN
+from gateway.store.tables import REPORT_OPEN, SMS_OPEN, SMS_UNANSWERED
 from tests.store.samples import LATER, change, new_mail, new_order, new_report, new_sms, rows
 from tests.support.clock import START
 
@@ -48,7 +64,7 @@ async def plan(store: Store, query: sa.Select[Any]) -> str:
     return await store._database.read(ask)
 
 
-async def plan_by_keys(store: Store, query: sa.Select[Any], **wanted: object) -> str:
+async def plan_by_keys(store: Store, query: sa.Select[Any] | sa.Update, **wanted: object) -> str:
     """The plan of a query for keys, in a table so small that all of it would be read if it could be."""
 
     def ask(connection: sa.Connection) -> str:
@@ -126,9 +142,24 @@ async def test_the_waiting_are_counted_in_their_index(full_store: Store) -> None
 async def test_the_answers_of_an_envoi_are_found_by_it(full_store: Store) -> None:
     envoi = EnvoiId((await rows(full_store, tables.envoi))[0]["id"])
 
-    await assert_uses(full_store, settling.answers_query([envoi]), "uq_sms_envoi_id|autoindex")
-    unanswered = await plan_by_keys(full_store, settling.unanswered_query([envoi]))
-    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unanswered), unanswered
+    answers = await plan_by_keys(full_store, staging.ANSWERS, ids=[envoi])
+    unanswered = await plan_by_keys(full_store, staging.INCOMPLETE, ids=[envoi], states=SMS_UNANSWERED)
+    for text in (answers, unanswered):
+        assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", text), text
+
+
+async def test_silence_and_questions_are_found_by_their_indexes(full_store: Store) -> None:
+    await assert_uses(full_store, watch.unheard_query(LATER, 10), "ix_sms_open")
+    asked = await plan_by_keys(full_store, inquiries.due_query("carrier", LATER, 10))
+    assert "ix_sms_ask" in asked, asked
+
+
+async def test_a_word_finds_its_sms_by_its_keys(full_store: Store) -> None:
+    by_tracker = await plan_by_keys(full_store, receipts.tracker_query(["T1", "T2"]))
+    by_ref = await plan_by_keys(full_store, receipts.ref_query("carrier", ["77", "78"]))
+
+    assert re.search("uq_sms_tracker|autoindex_sms_3", by_tracker), by_tracker
+    assert "ix_sms_ref" in by_ref, by_ref
 
 
 async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> None:
@@ -139,7 +170,37 @@ async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> N
     assert re.search("pk_mail|autoindex_mail_1", mails), mails
     assert re.search("uq_mail_fingerprint|autoindex_mail_2", mails), mails
     assert re.search("pk_email_id|autoindex_email_id_1", used), used
-    unpaid = await plan(full_store, admission.unpaid_query([order]))
-    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", unpaid), unpaid
+    refused = await plan_by_keys(full_store, admission.refused_query([order]))
+    assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", refused), refused
     balances = await plan_by_keys(full_store, credit.BALANCES, accounts=["acme", "other"])
     assert re.search("pk_credit|autoindex_credit_1", balances), balances
+
+
+async def test_the_stop_list_is_asked_by_its_key(full_store: Store) -> None:
+    listed = await plan_by_keys(full_store, optouts.LISTED, accounts=["a", "*"], numbers=["+33600000001", "+3361"])
+
+    assert re.search(r"pk_optout|autoindex_optout_1 \(account=\? AND msisdn=\?\)", listed), listed
+
+
+async def test_what_waits_for_a_number_and_what_a_reply_answers_are_found_by_the_number(full_store: Store) -> None:
+    for query in (
+        stopping.waiting_query("a", ["+33600000001", "+33600000002"], (), 50),
+        stopping.waiting_query("*", ["+33600000001"], ("b",), 50),
+        replies.last_sent_query("+33600000001", "carrier", START),
+    ):
+        await assert_uses(full_store, query, "ix_sms_msisdn")
+
+
+async def test_claimed_rows_are_found_by_their_ids(full_store: Store) -> None:
+    queued = sa.select(tables.sms.c.id).where(tables.sms.c.state == SmsState.QUEUED).limit(1)
+    sms = await full_store._database.read(lambda connection: connection.scalar(queued))
+    taken = {"b_id": sms, "b_since_at": START, "b_lease_until": LATER}
+
+    assert "ix_sms_" not in await plan_by_keys(full_store, claims.CLAIM, **taken, b_provider="carrier")
+    assert "ix_report_" not in await plan_by_keys(full_store, reports.CLAIM, **taken)
+
+
+async def test_what_is_to_be_purged_is_found_by_its_age(full_store: Store) -> None:
+    await assert_uses(full_store, purging.contents_query(LATER, 10), "ix_mail_contents|Seq Scan on mail")
+    await assert_uses(full_store, purging.records_query(LATER, 10), "ix_mail_purged|Seq Scan on mail")
+    await assert_uses(full_store, purging.refusals_query(LATER, 10), "ix_refusal_age|Seq Scan on refusal")

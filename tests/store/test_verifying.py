@@ -11,7 +11,8 @@ from gateway.protocol.codes import Code
 from gateway.store import Store, StoreSettings, StoreUnusable, tables
 from gateway.store.backup import back_up
 from gateway.store.verifying import Finding, verify
-from tests.store.samples import NotMaker, change, claim, claim_reports, new_order, new_sms, rows, settlement
+from gateway.store.words import Word, Words
+from tests.store.samples import ArMaker, NotMaker, change, claim, claim_reports, new_order, new_sms, rows, settlement
 from tests.store.test_backup import files, nobody
 from tests.store.test_open import path_of
 from tests.support.clock import START
@@ -20,7 +21,8 @@ WINDOW = timedelta(minutes=15)
 
 
 async def look(settings: StoreSettings, file: Path | None = None, *, now: datetime = START) -> list[Finding]:
-    return [finding async for finding in verify(settings, file, now=now, reconcile_window=WINDOW, tell=nobody)]
+    windows = {"reconcile_window": WINDOW, "receipt_window": timedelta(days=2)}
+    return [finding async for finding in verify(settings, file, now=now, tell=nobody, **windows)]
 
 
 async def wrong(settings: StoreSettings, file: Path | None = None, *, now: datetime = START) -> set[str]:
@@ -51,9 +53,22 @@ async def live(store: Store) -> None:
     await store.admit(new_order(new_sms(1)))
     await claim(store)
     await claim_reports(store, limit=2)
+    early = Word(event=SmsEvent.DELIVERED, tracker="UNKNOWN", raw="ok")
+    await store.learn(Words(provider="carrier", words=(early,)), START, NotMaker(), ArMaker())
+
+
+async def end(store: Store) -> None:
+    """An envoi of which nothing more is to come, and its etatAr; another that still waits for it."""
+    await store.admit(new_order(new_sms(1), receipts_to="ops@acme.example"))
+    await store.admit(new_order(new_sms(1), receipts_to="ops@acme.example"))
+    claimed = await claim(store)
+    await store.settle_sms([settlement(one, SmsEvent.TAKEN, code=Code.C0_SENT) for one in claimed], START, NotMaker())
+    word = Word(event=SmsEvent.DELIVERED, tracker=claimed[0].tracker, raw="ok")
+    await store.learn(Words(provider="carrier", words=(word,)), START, NotMaker(), ArMaker())
 
 
 async def test_a_store_at_work_has_nothing_wrong(settings: StoreSettings, store: Store) -> None:
+    await end(store)
     await live(store)
     found = await look(settings)
 
@@ -76,6 +91,22 @@ DAMAGE = {
     "reserved_credit_adds_up": "UPDATE credit SET reserved = reserved + 1",
     "reserved_credit_has_an_account": "DELETE FROM credit",
 }
+
+
+END_DAMAGE = {
+    "ended_envois_are_marked": "UPDATE envoi SET receipts_staged_at = NULL",
+    "etat_ars_are_of_ended_envois": "UPDATE report SET envoi_id = (SELECT envoi_id FROM sms WHERE state = 'accepted')"
+    " WHERE kind = 'receipts'",
+    "only_the_quiet_are_asked_for": "UPDATE sms SET ask_at = since_at",
+}
+
+
+@pytest.mark.parametrize("name", END_DAMAGE)
+async def test_what_contradicts_itself_about_ends_is_found(settings: StoreSettings, store: Store, name: str) -> None:
+    await end(store)
+    await change(store, END_DAMAGE[name])
+
+    assert name in await wrong(settings)
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -101,6 +132,8 @@ async def test_what_is_late_is_found_in_a_store_but_not_in_a_backup(
         "unknown_fates_end",
         "report_leases_end",
         "reports_end",
+        "silences_end",
+        "early_words_are_dropped",
     }
     assert await wrong(sqlite_settings, tmp_path / "copy.db", now=late) == set()
     notes = [each.check for each in await look(sqlite_settings, tmp_path / "copy.db") if each.problem is not None]

@@ -36,6 +36,7 @@ async def test_a_claim_is_found_with_its_lease(store: Store) -> None:
             epoch=1,
             attempts=1,
             unknown_attempts=1,
+            provider="carrier",
             since=START,
             expires_at=TOMORROW,
             lease=LEASE - START,

@@ -30,7 +30,8 @@ def render_config(
     """Return a configuration as TOML.
 
     `carrier` is the address without `/cgi-bin`; `account` and `provider` change the first of each, the `more_...` are
-    like it but for what they say; `sections` (`smtp={"mode": "strict"}`) add to, or replace, what stands below.
+    like it but for what they say; None leaves a key out. `sections` (`smtp={"mode": "strict"}`) add to, or replace,
+    what stands below.
     """
     host = smarthost if isinstance(smarthost, str) else "{}:{}".format(*smarthost)
     first = {"name": "masociete", "keyid": KEYID, "domains": ["masociete.com"], "providers": ["carrier"], **account}
@@ -46,7 +47,12 @@ def render_config(
         "accounts": [first, *({**first, **one} for one in more_accounts)],
         "providers": [way, *({**way, **one} for one in more_providers)],
     }
-    return tomlkit.dumps({**content, **lists})
+    said = {name: [_said(one) for one in listed] for name, listed in lists.items()}
+    return tomlkit.dumps({**content, **said})
+
+
+def _said(section: Section) -> Section:
+    return {key: value for key, value in section.items() if value is not None}
 
 
 def write_config(path: Path, **wanted: object) -> Path:

@@ -61,8 +61,7 @@ class RawServer:
         self._server.close()
         for writer in self._writers:
             writer.transport.abort()
-        async with asyncio.timeout(DEADLINE_S), self._idle:
-            await self._idle.wait_for(lambda: not self._writers)
+        await self.wait_until_alone()
         await self._server.wait_closed()
 
     @property
@@ -81,6 +80,17 @@ class RawServer:
         """Return when the first request was read."""
         async with asyncio.timeout(DEADLINE_S):
             await self._arrived.wait()
+
+    async def wait_until_alone(self) -> None:
+        """Return when every connection has ended on this side."""
+        async with asyncio.timeout(DEADLINE_S), self._idle:
+            await self._idle.wait_for(lambda: not self._writers)
+
+    async def say(self, piece: bytes) -> None:
+        """Write to every connection, asked or not."""
+        for writer in self._writers:
+            writer.write(piece)
+            await writer.drain()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -30,24 +30,36 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text(), nullable=True),
         sa.Column("ask_at", instant, nullable=True),
         sa.Column("network_at", instant, nullable=True),
+        sa.Column("network_code", sa.Integer(), nullable=True),
     ):
         op.add_column("sms", column)
+    op.add_column("mail", sa.Column("purged_at", instant, nullable=True))
     op.add_column("envoi", sa.Column("receipts_to", sa.Text(), nullable=True))
     op.add_column("envoi", sa.Column("receipts_staged_at", instant, nullable=True))
     op.execute(f"UPDATE sms SET lane = account WHERE {_SMS_OPEN}")  # noqa: S608 a constant
     op.drop_index("ix_sms_lane", "sms")
     _index("ix_sms_lane", "sms", ["lane", "due_at", "id"], where="(state = 'queued')")
-    _index("ix_sms_ask", "sms", ["ask_at"], where="ask_at IS NOT NULL")
+    _index("ix_sms_ask", "sms", ["provider", "ask_at"], where="ask_at IS NOT NULL")
     _index("ix_sms_ref", "sms", ["provider", "provider_ref"], where="provider_ref IS NOT NULL")
     _index("ix_sms_msisdn", "sms", ["msisdn", "id"], where="msisdn IS NOT NULL")
     if op.get_bind().dialect.name == "postgresql":
         op.add_column("report", sa.Column("reply_id", sa.Text(), nullable=True))
+        op.add_column("report", sa.Column("subject", sa.Text(), nullable=True))
+        op.drop_constraint("fk_report_envoi_id", "report", type_="foreignkey")
         op.create_foreign_key("fk_report_reply_id", "report", "reply", ["reply_id"], ["id"])
         for name, condition in (("ck_report_kind_known", _KINDS), ("ck_report_one_cause", _ONE_CAUSE)):
             op.drop_constraint(op.f(name), "report", type_="check")
             op.create_check_constraint(op.f(name), "report", condition)
     else:
         _rebuild_report()
+    _index("ix_mail_contents", "mail", ["received_at"], where="purged_at IS NULL")
+    _index("ix_mail_purged", "mail", ["received_at"], where="purged_at IS NOT NULL")
+    _index("ix_reply_contents", "reply", ["received_at"], where="purged_at IS NULL")
+    for cause in ("mail", "refusal", "reply"):
+        _index(f"ix_report_{cause}", "report", [f"{cause}_id"], where=f"{cause}_id IS NOT NULL")
+    op.create_index("ix_envoi_mail", "envoi", ["mail_id"])
+    op.create_index("ix_refusal_age", "refusal", ["refused_at"])
+    _index("ix_report_receipts", "report", ["envoi_id"], where="(kind = 'receipts')", unique=True)
 
 
 def _create_tables() -> None:
@@ -81,6 +93,7 @@ def _create_tables() -> None:
         sa.Column("sms_id", sa.Text(), nullable=True),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
         sa.Column("raw", sa.Text(), nullable=False),
+        sa.Column("purged_at", instant, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_reply"),
         sa.UniqueConstraint("fingerprint", name="uq_reply_fingerprint"),
     )
@@ -94,6 +107,7 @@ def _create_tables() -> None:
         sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("received_at", instant, nullable=False),
+        sa.Column("joined_at", instant, nullable=True),
         sa.Column("raw", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("provider", "msisdn", "sent_to", "reference", "number", name="pk_reply_part"),
     )
@@ -118,7 +132,7 @@ def _create_tables() -> None:
     )
     _index("ix_receipt_tracker", "receipt", ["tracker"], where="tracker IS NOT NULL")
     _index("ix_receipt_ref", "receipt", ["provider", "provider_ref"], where="provider_ref IS NOT NULL")
-    op.create_index("ix_receipt_age", "receipt", ["received_at"])
+    op.create_index("ix_receipt_age", "receipt", ["provider", "received_at"])
     op.create_index("ix_reply_part_age", "reply_part", ["received_at"])
     _index("ix_carrier_optout_due", "carrier_optout", ["due_at"], where="due_at IS NOT NULL")
 
@@ -162,8 +176,8 @@ def _create_report() -> None:
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("reply_id", sa.Text(), nullable=True),
+        sa.Column("subject", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_report"),
-        sa.ForeignKeyConstraint(["envoi_id"], ["envoi.id"], name="fk_report_envoi_id"),
         sa.ForeignKeyConstraint(["mail_id"], ["mail.id"], name="fk_report_mail_id"),
         sa.ForeignKeyConstraint(["refusal_id"], ["refusal.id"], name="fk_report_refusal_id"),
         sa.ForeignKeyConstraint(["reply_id"], ["reply.id"], name="fk_report_reply_id"),
