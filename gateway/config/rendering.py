@@ -86,6 +86,8 @@ def render_example(*, keyid: str | None = None) -> str:
         model = KINDS[str(values["kind"])] if section == "providers" else models_in(field.annotation)[0]
         lines += ["", "", *_comment(field.description or ""), head]
         lines += _keys(model, values)
+        for key, inner, own in _tables_in(model):
+            lines += _block_left_out(f"[[{section}.{key}]]", inner, own)
     return "\n".join(lines) + "\n"
 
 
@@ -105,15 +107,31 @@ def render_reference() -> str:
             title = f"[[{section}]]" if is_list(field.annotation) else f"[{section}]"
             if len(models) > 1:
                 title += f' with kind = "{kind_of(model)}"'
-            lines += [f"\n## `{title}`\n", f"{field.description}\n"]
-            lines += ["| Key | Takes | Default | Meaning |", "| --- | --- | --- | --- |"]
-            lines += [_row(key, inner) for key, inner in model.model_fields.items()]
+            lines += _table(title, field.description or "", model)
+            for key, inner, own in _tables_in(model):
+                lines += _table(f"[[{section}.{key}]]", inner.description or "", own)
     return "\n".join(lines) + "\n"
 
 
+def _table(title: str, description: str, model: type[Settings]) -> Iterator[str]:
+    yield from (f"\n## `{title}`\n", f"{description}\n")
+    yield from ("| Key | Takes | Default | Meaning |", "| --- | --- | --- | --- |")
+    yield from (_row(key, field) for key, field in model.model_fields.items())
+
+
+def _tables_in(model: type[Settings]) -> Iterator[tuple[str, FieldInfo, type[Settings]]]:
+    """Every key of a table that takes tables of its own."""
+    for key, field in model.model_fields.items():
+        for own in models_in(field.annotation):
+            yield key, field, own
+
+
 def _keys(model: type[Settings], values: Mapping[str, object]) -> Iterator[str]:
+    tables = {key for key, _field, _own in _tables_in(model)}
     for key in dict.fromkeys([*values, *model.model_fields]):
         field = model.model_fields[key]
+        if key in tables:
+            continue  # they stand at the end, as blocks
         yield ""
         yield from _comment(field.description or "")
         if key in values:
@@ -122,6 +140,18 @@ def _keys(model: type[Settings], values: Mapping[str, object]) -> Iterator[str]:
             yield f"# {key} = {_toml(_placeholder(field))}"
         else:
             yield f"# {key} = {_toml(plain(_default(field)))}"
+
+
+def _block_left_out(head: str, field: FieldInfo, model: type[Settings]) -> Iterator[str]:
+    """A block that an operator may add, all of it commented out."""
+    yield ""
+    yield from _comment(field.description or "")
+    yield f"# {head}"
+    for key, inner in model.model_fields.items():
+        default = _default(inner)
+        value = _placeholder(inner) if default is None else plain(default)
+        yield from (f"#   {line.removeprefix('# ')}" for line in _comment(inner.description or ""))
+        yield f"#   {key} = {_toml(value)}"
 
 
 def _row(key: str, field: FieldInfo) -> str:
@@ -150,4 +180,8 @@ def _placeholder(field: FieldInfo) -> object:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        inline = tomlkit.inline_table()
+        inline.update(value)
+        return inline.as_string()
     return tomlkit.item(value).as_string()

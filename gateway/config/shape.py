@@ -82,8 +82,12 @@ def describe_type(annotation: object) -> str:
         return " or ".join(f'"{member.value}"' for member in annotation)
     if get_origin(annotation) is Literal:
         return " or ".join(f'"{value}"' for value in get_args(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return "tables"
     if get_origin(annotation) is tuple:
         return f"list of {describe_type(get_args(annotation)[0])}"
+    if get_origin(annotation) is Mapping:
+        return f"table of {describe_type(get_args(annotation)[1])}s"
     members = [describe_type(member) for member in get_args(annotation) if member is not NoneType]
     if members:
         return " or ".join(dict.fromkeys(members))
@@ -99,6 +103,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401 # whatever a field's default is
             return value.value
         case tuple() | list() | frozenset() | set():
             return [plain(item) for item in value]
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
         case _:
             return str(value)
 

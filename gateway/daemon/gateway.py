@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 import structlog
 
+from gateway.balances import Balances
 from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
@@ -149,6 +150,7 @@ class Daemon:
                         ("dispatcher", self._dispatcher.run()),
                         ("mailer", self._mailer.run()),
                         ("janitor", self._janitor.run()),
+                        ("balances", self._balances.run()),
                         ("room", self._room.run()),
                         ("soundness", self._soundness.run()),
                     )
@@ -243,6 +245,7 @@ class Daemon:
         self._janitor = Janitor(
             store=self._store, outcomes=outcomes, clock=clock, mailer_bell=mailer_bell, settings=config.janitor
         )
+        self._balances = Balances(clock=clock, carriers=self._carriers)
         self._http = None
         if config.http.listen is not None:
             app = health_app(clock=clock, find_obstacles=self._find_obstacles, count_backlog=self._count_backlog)
@@ -265,7 +268,12 @@ class Daemon:
                 carriers[settings.name] = kept
             else:
                 carriers[settings.name] = Carrier(
-                    provider=build_provider(settings, self._clock), timeout_s=settings.timeout_s, width=settings.width
+                    provider=build_provider(settings, self._clock),
+                    timeout_s=settings.timeout_s,
+                    width=settings.width,
+                    rate=settings.rate,
+                    low_balance=settings.low_balance,
+                    balance_every_s=settings.balance_every_s,
                 )
         return carriers
 
@@ -288,6 +296,7 @@ class Daemon:
             _log.warning("restart_needed", sections=waiting)
         self._accounts, self._carriers, self._config = accounts, carriers, config
         self._intake.reconfigure(accounts, text_profiles(config))
+        self._balances.reconfigure(carriers)  # before the carriers that are gone are closed
         await self._dispatcher.reconfigure(accounts, carriers)
 
     def _sections_that_wait(self, config: Config) -> list[str]:
@@ -306,7 +315,8 @@ class Daemon:
 
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._is_draining = True
-        for part in (self._dispatcher, self._mailer, self._janitor, self._room, self._soundness):
+        parts = (self._dispatcher, self._mailer, self._janitor, self._balances, self._room, self._soundness)
+        for part in parts:
             part.stop()
         try:
             async with asyncio.timeout(GRACE_S):

@@ -26,7 +26,7 @@ A lane of a hundred thousand SMS must not be read from end to end for one with o
 
 _sms = tables.sms.c
 _IS_QUEUED = one_of("sms.state", (SmsState.QUEUED,))
-_OPTIONS = (_sms.originator, _sms.max_parts, _sms.nostop, _sms.ucs2, _sms.commercial)
+_OPTIONS = (_sms.originator, _sms.max_parts, _sms.nostop, _sms.ucs2, _sms.commercial, _sms.deliver_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,4 +141,5 @@ def _claimed(row: sa.RowMapping, claim: Claim) -> ClaimedSms:
         ucs2=row["ucs2"],
         commercial=row["commercial"],
         expires_at=row["expires_at"],
+        deliver_at=row["deliver_at"],
     )

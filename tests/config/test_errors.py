@@ -46,6 +46,31 @@ from tests.config.conftest import GOOD, KEYID, OTHER_KEYID, Find, Load
             'providers = ["carier"]',
             'accounts[0].providers[0]: there is no provider "carier"; did you mean "carrier"?',
         ),
+        (
+            'providers = ["carrier"]',
+            'providers = ["carrier"]\nroutes = [{ prefixes = ["+336"], providers = ["carier"] }]',
+            'accounts[0].routes[0].providers[0]: there is no provider "carier"; did you mean "carrier"?',
+        ),
+        (
+            'providers = ["carrier"]',
+            'providers = ["carrier"]\nroutes = [{ prefixes = ["336"], providers = ["carrier"] }]',
+            'accounts[0].routes[0].prefixes[0]: "336" begins no number: write a plus',
+        ),
+        (
+            'providers = ["carrier"]',
+            'providers = ["carrier"]\nroutes = [{ prefix = ["+336"], providers = ["carrier"] }]',
+            'accounts[0].routes[0].prefix: unknown key; did you mean "prefixes"?',
+        ),
+        (
+            'providers = ["carrier"]',
+            'providers = ["carrier"]\nweights = { carier = 1 }',
+            'accounts[0]: weights names "carier", which is not among its providers',
+        ),
+        (
+            'providers = ["carrier"]',
+            'providers = ["carrier"]\nweights = { carrier = 0 }',
+            "accounts[0].weights.carrier: must be at least 1",
+        ),
         ("[smtp]", "[smtp]\nlisteners = [{}]", "smtp.listeners: is not in this version: all addresses"),
         ("[smtp]", "[smtp.starttls]\nrequired = true\n[smtp]", "smtp.starttls: is not in this version: mail comes in"),
         (

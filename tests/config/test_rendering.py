@@ -36,10 +36,21 @@ def test_what_the_example_comments_out_is_the_default(load_text: Load) -> None:
 
 def test_the_example_has_every_key_but_of_what_does_not_work_yet() -> None:
     example = render_example()
-    left_out = {"users", *Document.model_fields["users"].annotation.__args__[0].model_fields}  # type: ignore[union-attr]
+    left_out = {"users", "routes", *Document.model_fields["users"].annotation.__args__[0].model_fields}  # type: ignore[union-attr]
     keys = set(re.findall(r"^\| `([a-z_0-9]+)` ", render_reference(), re.MULTILINE))
 
-    assert keys - set(re.findall(r"^(?:# )?([a-z_0-9]+) = ", example, re.MULTILINE)) <= left_out
+    assert keys - set(re.findall(r"^(?:# *)?([a-z_0-9]+) = ", example, re.MULTILINE)) <= left_out
+
+
+def test_a_block_that_may_be_added_is_good_once_it_is_filled_in(load_text: Load) -> None:
+    example = render_example()
+    block = example[example.index("# [[accounts.routes]]") :].split("\n\n")[0]
+    lines = [line.removeprefix("#").strip() for line in block.splitlines()]
+    kept = [line for line in lines if line.startswith("[[") or (" = " in line and not line.startswith("Shares"))]
+    filled = "\n".join(kept).replace('name = ""', 'name = "west"').replace("prefixes = []", 'prefixes = ["+336"]')
+    config = load_text(example.replace(block, filled.replace("providers = []", 'providers = ["carrier"]')))
+
+    assert [route.key for route in config.accounts[0].routes] == ["west"]
 
 
 def test_the_reference_in_the_documents_is_current() -> None:
