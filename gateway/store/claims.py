@@ -16,6 +16,7 @@ from gateway.store import tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
 from gateway.store.inserts import insert_all
+from gateway.store.repeats import Repeated
 from gateway.store.tables import by_index, one_of
 
 _WINDOW = 20
@@ -26,6 +27,26 @@ A lane of a hundred thousand SMS must not be read from end to end for one with o
 
 _sms = tables.sms.c
 _IS_QUEUED = one_of("sms.state", (SmsState.QUEUED,))
+_READ = (
+    _sms.id,
+    _sms.mail_id,
+    _sms.envoi_id,
+    _sms.account,
+    _sms.epoch,
+    _sms.attempts,
+    _sms.msisdn,
+    _sms.text,
+    _sms.tracker,
+    _sms.originator,
+    _sms.max_parts,
+    _sms.nostop,
+    _sms.ucs2,
+    _sms.commercial,
+    _sms.expires_at,
+    _sms.deliver_at,
+)
+"""What a call needs: of a row of more than forty columns a third."""
+
 _OPTIONS = (_sms.originator, _sms.max_parts, _sms.nostop, _sms.ucs2, _sms.commercial, _sms.deliver_at)
 
 
@@ -56,10 +77,10 @@ def due_lanes(connection: sa.Connection, now: datetime) -> tuple[str, ...]:
     return tuple(sorted(connection.scalars(due_lanes_query(now))))
 
 
-def lane_query(lane: str, now: datetime) -> sa.Select[Any]:
+def lane_query(lane: str | sa.BindParameter[str], now: datetime | sa.BindParameter[datetime]) -> sa.Select[Any]:
     """What is to be sent in a lane, the oldest first. What another node is claiming is left to it."""
     return (
-        sa.select(tables.sms)
+        sa.select(*_READ)
         .where(_IS_QUEUED, _sms.lane == lane, _sms.due_at <= now, _sms.expires_at > now)
         .order_by(_sms.due_at, _sms.id)
         .with_for_update(skip_locked=True)
@@ -79,27 +100,33 @@ def batch_query(oldest: sa.RowMapping, claim: Claim) -> sa.Select[Any]:
     return lane_query(claim.lane, claim.now).where(_sms.id.in_(window), *same).limit(claim.limit)
 
 
+_OLDEST = lane_query(sa.bindparam("b_lane"), sa.bindparam("b_now")).limit(sa.bindparam("b_limit"))
+_TAKE = Repeated(
+    tables.sms.update()
+    # As a parameter: written out, it would lead SQLite to the index of all that is queued, not to the id
+    .where(_sms.id == sa.bindparam("b_id"), _sms.state == SmsState.QUEUED)
+    .values(
+        state=SMS_MOVES[SmsState.QUEUED][SmsEvent.CLAIMED],
+        since_at=sa.bindparam("b_now"),
+        lease_until=sa.bindparam("b_lease_until"),
+        provider=sa.bindparam("b_provider"),
+        epoch=_sms.epoch + 1,
+        attempts=_sms.attempts + 1,
+    )
+)
+
+
 def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ...]:
     """The oldest SMS of the lane and its like are in `sending`, each with its attempt."""
-    rows = (connection.execute(lane_query(claim.lane, claim.now).limit(claim.limit))).mappings().all()
+    wanted = {"b_lane": claim.lane, "b_now": claim.now, "b_limit": claim.limit}
+    rows = connection.execute(_OLDEST, wanted).mappings().all()
     if not rows:
         return ()
-    if any(_options(row) != _options(rows[0]) for row in rows):  # seldom: look further for the like of the oldest
+    options = _options(rows[0])
+    if any(_options(row) != options for row in rows):  # seldom: look further for the like of the oldest
         rows = (connection.execute(batch_query(rows[0], claim))).mappings().all()
-    moved = connection.execute(
-        tables.sms.update()
-        # As a parameter: written out, it would lead SQLite to the index of all that is queued, not to these ids
-        .where(_sms.id.in_([row["id"] for row in rows]), _sms.state == SmsState.QUEUED)
-        .values(
-            state=SMS_MOVES[SmsState.QUEUED][SmsEvent.CLAIMED],
-            since_at=claim.now,
-            lease_until=claim.lease_until,
-            provider=claim.provider,
-            epoch=_sms.epoch + 1,
-            attempts=_sms.attempts + 1,
-        )
-    )
-    if moved.rowcount != len(rows):
+    common = {"b_now": claim.now, "b_lease_until": claim.lease_until, "b_provider": claim.provider}
+    if _TAKE.run(connection, [{**common, "b_id": row["id"]} for row in rows]) != len(rows):
         raise StoreError("a locked SMS was moved by somebody else")
     insert_all(
         connection,

@@ -22,6 +22,7 @@ from gateway.store.base import AnsweredEnvoi, RenderNot, Settled, Settlement
 from gateway.store.errors import StoreError
 from gateway.store.inserts import insert_all
 from gateway.store.order_rows import report_row
+from gateway.store.repeats import Repeated
 from gateway.store.tables import LATER_WORDS, SMS_UNANSWERED, SMS_WAITING, UNCOUNTED
 
 _sms = tables.sms.c
@@ -79,9 +80,12 @@ _READ = (
 )
 
 
+_IDS: sa.BindParameter[Any] = sa.bindparam("b_ids", expanding=True)
+_LOCK = sa.select(*_READ).where(_sms.id.in_(_IDS)).order_by(_sms.id).with_for_update(key_share=True)
+
+
 def _lock(connection: sa.Connection, ids: Iterable[SmsId]) -> dict[str, sa.RowMapping]:
-    wanted = sa.select(*_READ).where(_sms.id.in_(sorted(ids))).order_by(_sms.id).with_for_update(key_share=True)
-    return {row["id"]: row for row in (connection.execute(wanted)).mappings()}
+    return {row["id"]: row for row in connection.execute(_LOCK, {"b_ids": sorted(ids)}).mappings()}
 
 
 def _is_still_so(row: sa.RowMapping | None, one: Settlement) -> bool:
@@ -124,7 +128,7 @@ _WRITTEN = (
     "billed_parts",
     "reserved_parts",
 )
-_MOVE = (
+_MOVE = Repeated(
     tables.sms.update()
     .where(_sms.id == sa.bindparam("b_id"), _sms.state == sa.bindparam("b_from"), _sms.epoch == sa.bindparam("b_epoch"))
     .values({name: sa.bindparam(f"b_{name}") for name in _WRITTEN} | {"lease_until": None})
@@ -132,8 +136,7 @@ _MOVE = (
 
 
 def _move(connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> None:
-    moved = connection.execute(_MOVE, rows)
-    if moved.rowcount != len(rows):
+    if _MOVE.run(connection, rows) != len(rows):
         raise StoreError("a locked SMS was moved by somebody else")
 
 
@@ -142,17 +145,14 @@ def _note_attempts(connection: sa.Connection, moving: Sequence[Settlement], now:
     verdicts = [one for one in moving if one.from_state is SmsState.SENDING and one.event not in UNCOUNTED]
     uncalled = [one for one in moving if one.from_state is SmsState.SENDING and one.event in UNCOUNTED]
     words = [one for one in moving if one.from_state is not SmsState.SENDING and one.event in LATER_WORDS]
-    if verdicts:
-        connection.execute(_END, [_attempt_row(one, now) for one in verdicts])
-    if uncalled:
-        connection.execute(_FORGET, [{"b_id": one.sms_id, "b_epoch": one.epoch} for one in uncalled])
-    if words:
-        connection.execute(_LEARN, [_attempt_row(one, now) for one in words])
+    _END.run(connection, [_attempt_row(one, now) for one in verdicts])
+    _FORGET.run(connection, [{"b_id": one.sms_id, "b_epoch": one.epoch} for one in uncalled])
+    _LEARN.run(connection, [_attempt_row(one, now) for one in words])
 
 
 _THIS_ATTEMPT = (_attempt.sms_id == sa.bindparam("b_id"), _attempt.epoch == sa.bindparam("b_epoch"))
-_FORGET = tables.attempt.delete().where(*_THIS_ATTEMPT)
-_END = (
+_FORGET = Repeated(tables.attempt.delete().where(*_THIS_ATTEMPT))
+_END = Repeated(
     tables.attempt.update()
     .where(*_THIS_ATTEMPT)
     .values(
@@ -162,7 +162,7 @@ _END = (
         raw=sa.bindparam("b_raw"),
     )
 )
-_LEARN = (
+_LEARN = Repeated(
     tables.attempt.update()
     .where(*_THIS_ATTEMPT)
     .values(learnt_at=sa.bindparam("b_now"), learnt=sa.bindparam("b_event"), learnt_raw=sa.bindparam("b_raw"))
@@ -200,17 +200,19 @@ def _stage_nots(
     return tuple(ReportId(str(row["id"])) for row in rows)
 
 
+_LOCK_UNSTAGED = (
+    sa.select(tables.envoi, tables.mail.c.message_id)
+    .join_from(tables.envoi, tables.mail)
+    .where(_envoi.id.in_(_IDS), _envoi.not_staged_at.is_(None))
+    .order_by(_envoi.id)
+    .with_for_update(key_share=True, of=tables.envoi)
+)
+
+
 def _lock_unstaged(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, sa.RowMapping]:
-    wanted = (
-        sa.select(tables.envoi, tables.mail.c.message_id)
-        .join_from(tables.envoi, tables.mail)
-        .where(_envoi.id.in_(ids), _envoi.not_staged_at.is_(None))
-        .order_by(_envoi.id)
-        .with_for_update(key_share=True, of=tables.envoi)
-    )
     if not ids:
         return {}
-    return {EnvoiId(row["id"]): row for row in (connection.execute(wanted)).mappings()}
+    return {EnvoiId(row["id"]): row for row in connection.execute(_LOCK_UNSTAGED, {"b_ids": ids}).mappings()}
 
 
 def unanswered_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
