@@ -3,10 +3,12 @@
 Promises. A provider that is late, raises, or returns too few verdicts has proven nothing: its SMS are `Uncertain`.
 Nothing is retried here and nothing is written.
 
-Diagnostics: event `call_failed` (error); metrics `mail2sms_provider_call_seconds`, `mail2sms_verdicts_total`.
+Diagnostics: event `call_failed` (error); metrics `mail2sms_provider_call_seconds`,
+`mail2sms_verdicts_total`, `mail2sms_cost_total`.
 """
 
 import asyncio
+from collections import Counter as Counts
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,12 +18,12 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from gateway.clock import Clock
-from gateway.lifecycle import NotSent, Refused, Uncertain, Verdict
+from gateway.lifecycle import Accepted, NotSent, Refused, Uncertain, Verdict
 from gateway.metrics import REGISTRY
 from gateway.policy.accounts import Account
 from gateway.policy.window import Refuse, Wait, heed_closed_carrier
 from gateway.protocol.codes import Code
-from gateway.providers.base import Batch, Batches, Message, Provider, SendOptions
+from gateway.providers.base import Batch, Batches, Message, Provider, Schedules, SendOptions
 from gateway.store.base import ClaimedSms
 from gateway.worker import call_or
 
@@ -37,6 +39,12 @@ _CALL_SECONDS = Histogram(
 _VERDICTS = Counter(
     "mail2sms_verdicts_total", "Carriers' immediate answers, per SMS.", ("provider", "verdict"), registry=REGISTRY
 )
+_COST = Counter(
+    "mail2sms_cost_total",
+    "What carriers say they billed for SMS when they took them.",
+    ("provider", "currency"),
+    registry=REGISTRY,
+)
 
 _MARGIN_S = 5.0
 """A provider keeps its own deadline; one that does not is cut off after this much more."""
@@ -49,11 +57,19 @@ class Carrier:
     provider: Provider
     timeout_s: float  # what the provider promises to keep
     width: int  # most calls at a time
+    rate: float = 0.0  # most SMS a second; 0: as fast as it goes
+    low_balance: float = 0.0  # somebody is told when less is left there; 0: nobody
+    balance_every_s: float = 900.0  # how often it is asked what is left, if it tells
 
     @property
     def batch_size(self) -> int:
         """The most SMS in one call."""
         return self.provider.batch_size if isinstance(self.provider, Batches) else 1
+
+    @property
+    def longest_wait_s(self) -> float:
+        """How far ahead it takes SMS that it is to send later; 0: it does not."""
+        return self.provider.longest_wait_s if isinstance(self.provider, Schedules) else 0.0
 
     @property
     def deadline_s(self) -> float:
@@ -62,7 +78,7 @@ class Carrier:
 
     async def call(self, account: Account, claimed: Sequence[ClaimedSms], clock: Clock) -> list[Verdict]:
         """Hand over SMS that were claimed together; return one verdict for each, in order."""
-        verdicts = await self._submit(_batch_of(account, claimed), clock)
+        verdicts = await self._submit(_batch_of(account, claimed, clock.now()), clock)
         return [_heed_hours(account, verdict, clock.now()) for verdict in verdicts]
 
     async def _submit(self, batch: Batch, clock: Clock) -> Sequence[Verdict]:
@@ -81,14 +97,22 @@ class Carrier:
             _log.error("call_failed", call=f"submit:{name}", wanted=count, verdicts=len(verdicts))
             verdicts = [Uncertain(raw="the answer does not fit the batch")] * count
         _CALL_SECONDS.labels(name).observe(clock.monotonic() - started)
-        for verdict in verdicts:
-            _VERDICTS.labels(name, type(verdict).__name__.lower()).inc()
+        _count(name, verdicts)
         return verdicts
 
 
-def _batch_of(account: Account, claimed: Sequence[ClaimedSms]) -> Batch:
+def _count(provider: str, verdicts: Sequence[Verdict]) -> None:
+    for kind, count in Counts(type(verdict).__name__.lower() for verdict in verdicts).items():
+        _VERDICTS.labels(provider, kind).inc(count)
+    for verdict in verdicts:
+        if isinstance(verdict, Accepted) and verdict.cost is not None and verdict.cost > 0:
+            _COST.labels(provider, verdict.currency or "").inc(float(verdict.cost))
+
+
+def _batch_of(account: Account, claimed: Sequence[ClaimedSms], now: datetime) -> Batch:
     """Return the batch of SMS that the store claimed together because their options are equal."""
     first = claimed[0]
+    is_later = first.deliver_at is not None and first.deliver_at > now
     return Batch(
         options=SendOptions(
             account_key="" if account.keyid is None else account.keyid.get_secret_value(),
@@ -96,6 +120,8 @@ def _batch_of(account: Account, claimed: Sequence[ClaimedSms]) -> Batch:
             max_parts=first.max_parts,
             nostop=first.nostop,
             ucs2=first.ucs2,
+            commercial=first.commercial,
+            deliver_at=first.deliver_at if is_later else None,
         ),
         messages=tuple(
             Message(sms_id=sms.id, msisdn=sms.msisdn, text=sms.text, tracker=sms.tracker) for sms in claimed

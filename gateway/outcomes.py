@@ -104,7 +104,7 @@ def settle_verdict(
     """Return the move a verdict causes.
 
     A "not sent" whose next try would come after the validity waits for its end there, with its code, and the janitor
-    expires it. `is_elsewhere_open`: another carrier of the account is up, so trouble of this one costs no time.
+    expires it. `is_elsewhere_open`: another carrier of its route is up, so trouble of this one costs no time.
     """
     move = partial(Settlement, sms_id=sms.id, epoch=sms.epoch, from_state=SmsState.SENDING, raw=verdict.raw)
     match verdict:
@@ -123,7 +123,7 @@ def settle_verdict(
             return move(event=SmsEvent.LOST, reason="the carrier's answer is not known")
         case NotSent():
             delay = sms_delay(verdict.hold, attempt=sms.attempt, jitter=jitter, now=now, retry_at=verdict.retry_at)
-            if verdict.hold is Hold.PROVIDER and is_elsewhere_open:
+            if verdict.hold is not Hold.SMS and is_elsewhere_open:
                 delay = timedelta(0)
             return move(
                 event=SmsEvent.NOT_SENT,

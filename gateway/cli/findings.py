@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 from gateway.intake import Reply
 from gateway.intake.forecast import Forecast, Prospect
 from gateway.intake.judging import Judgement, NotTaken, Taken
-from gateway.policy.accounts import Account
+from gateway.policy.accounts import Account, Scheduling
 from gateway.policy.admission import QueuedSms, RefusedSms
+from gateway.policy.routing import find_path
 from gateway.protocol.codes import Code
 from gateway.protocol.mime import Headers
 from gateway.protocol.tolerances import Tolerated
@@ -102,6 +103,10 @@ class Sms:
     outside_gsm: str  # the characters because of which it is UCS-2
     due_at: datetime | None  # in the account's time zone
     waits: bool  # until due_at: asked for, or outside hours
+    waits_at: str  # who waits: "gateway", or "carrier" where it can
+    route: str  # of the account, by the number; "": its own
+    carriers: tuple[str, ...]  # that it may go to, the first one first; by weight if there are weights
+    weights: dict[str, int]
     notes: tuple[str, ...]
 
 
@@ -269,7 +274,7 @@ def _hours(account: Account, forecast: Forecast, now: datetime) -> str | None:
         return "not commercial: no hours"
     if any(sms.code is Code.C24_OUTSIDE_HOURS for sms in envoi.sms):
         return "commercial, outside hours: refused"
-    later = next((sms.due_at for sms in envoi.sms if sms.due_at is not None and sms.due_at > now), None)
+    later = next((at for sms in envoi.sms if (at := sms.deliver_at or sms.due_at) is not None and at > now), None)
     if later is not None:
         return f"commercial: waits until {_local(later, account):%Y-%m-%d %H:%M} {account.timezone}"
     return "commercial, within hours"
@@ -304,6 +309,8 @@ def _one_sms(sms: NewSms, decided: QueuedSms | RefusedSms, account: Account, now
     code = Code.C0_SENT if sms.code is None else sms.code
     size = None if sms.text is None else count_parts(sms.text, ucs2=sms.ucs2)
     encoding = None if size is None else size.encoding
+    goes_at = sms.deliver_at or sms.due_at
+    path = find_path(account, sms.route) if sms.code is None else None
     return Sms(
         position=sms.position,
         tel=sms.tel,
@@ -322,8 +329,12 @@ def _one_sms(sms: NewSms, decided: QueuedSms | RefusedSms, account: Account, now
         carries_stop=sms.code is None and account.commercial and not sms.nostop,
         changes=decided.changes if isinstance(decided, QueuedSms) else (),
         outside_gsm="".join(dict.fromkeys(one for one in sms.text or "" if not is_gsm(one))),
-        due_at=None if sms.due_at is None else _local(sms.due_at, account),
-        waits=sms.due_at is not None and sms.due_at > now,
+        due_at=None if goes_at is None else _local(goes_at, account),
+        waits=goes_at is not None and goes_at > now,
+        waits_at=Scheduling.GATEWAY.value if sms.deliver_at is None else Scheduling.CARRIER.value,
+        route=sms.route,
+        carriers=() if path is None else path.providers,
+        weights={} if path is None else dict(path.weights),
         notes=sms.notes,
     )
 

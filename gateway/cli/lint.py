@@ -199,7 +199,9 @@ class _Page:
             return
         if sms.goes:
             self._line("code", "0 if the carrier accepts it")
-            self._line("goes", f"at {sms.due_at:%Y-%m-%d %H:%M %Z}" if sms.waits else "at once")
+            waits_at = " (the carrier waits, if it can)" if sms.waits_at == "carrier" else ""
+            self._line("goes", f"at {sms.due_at:%Y-%m-%d %H:%M %Z}{waits_at}" if sms.waits else "at once")
+            self._line("carrier", _carriers(sms))
         else:
             self._line("goes", "not: see emailId")
         self._line("from", sms.originator or "(the carrier's choice)")
@@ -248,6 +250,16 @@ _EMAIL_ID_WORDS = {
     "missing": "missing or of no use, so nothing is sent",
     "unknown": "not known whether it was used before",
 }
+
+
+def _carriers(sms: Sms) -> str:
+    """Return where the SMS would go, as far as it can be told before: who is up is known to the daemon alone."""
+    route = f" (route {sms.route})" if sms.route else ""
+    if sms.weights:
+        shares = [f"{name} {sms.weights[name]}" for name in sms.carriers if name in sms.weights]
+        spare = [name for name in sms.carriers if name not in sms.weights]
+        return ", ".join(["by shares " + " : ".join(shares), *(f"else {name}" for name in spare)]) + route
+    return ", else ".join(sms.carriers) + route
 
 
 def _visible(text: str) -> str:

@@ -32,9 +32,9 @@ def find_contradictions(raw: Mapping[str, object]) -> Iterator[Problem]:
                     path=f"accounts[{index}].{key}",
                     message=f"is an address of this gateway: its {what} would go to nobody",
                 )
-        wanted = account.get("providers")
-        for position, name in enumerate(wanted if isinstance(wanted, list) else []):
-            yield from _unknown(f"accounts[{index}].providers[{position}]", "provider", name, _names(providers))
+        yield from _unknown_providers(f"accounts[{index}]", account, _names(providers))
+        for number, route in _blocks(account.get("routes")):
+            yield from _unknown_providers(f"accounts[{index}].routes[{number}]", route, _names(providers))
     for index, user in users:
         yield from _unknown(f"users[{index}].account", "account", user.get("account"), _names(accounts))
 
@@ -53,7 +53,7 @@ def find_doubts(document: Document) -> Iterator[Problem]:
             message="twice this and patience_s exceed smtp.handler_timeout_s: what is read late is given up",
         )
     yield from _doubts_about_callbacks(document)
-    used = {name for account in document.accounts for name in account.providers}
+    used = {name for account in document.accounts for name in account.all_providers}
     for index, provider in enumerate(document.providers):
         if provider.name not in used:
             yield Problem(path=f"providers[{index}]", message="is not used by any account")
@@ -87,12 +87,12 @@ def _doubts_about_callbacks(document: Document) -> Iterator[Problem]:
                 message="stands without callback_secret: the carrier is told no address to call back",
             )
     for index, account in enumerate(document.accounts):
-        if account.receipts is ReceiptsBy.MAIL and not called.intersection(account.providers):
+        if account.receipts is ReceiptsBy.MAIL and not called.intersection(account.all_providers):
             yield Problem(
                 path=f"accounts[{index}].receipts",
                 message="asks for what none of its carriers says: none has a callback_secret that takes effect",
             )
-        if account.reply_to is not None and not called.intersection(account.providers):
+        if account.reply_to is not None and not called.intersection(account.all_providers):
             yield Problem(
                 path=f"accounts[{index}].reply_to",
                 message="will get nothing: none of its carriers has a callback_secret that takes effect",
@@ -169,6 +169,12 @@ def _doubles(section: str, key: str, blocks: Blocks) -> Iterator[Problem]:
         # The value is not repeated: a keyid is a secret.
         if isinstance(value, str) and (earlier := first.setdefault(value, index)) != index:
             yield Problem(path=f"{section}[{index}].{key}", message=f"is the {key} of {section}[{earlier}] too")
+
+
+def _unknown_providers(path: str, block: Mapping[str, object], known: Sequence[str]) -> Iterator[Problem]:
+    wanted = block.get("providers")
+    for position, name in enumerate(wanted if isinstance(wanted, list) else []):
+        yield from _unknown(f"{path}.providers[{position}]", "provider", name, known)
 
 
 def _unknown(path: str, what: str, name: object, known: Sequence[str]) -> Iterator[Problem]:

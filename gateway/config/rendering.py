@@ -150,6 +150,8 @@ def _keys(model: type[Settings], values: Mapping[str, object]) -> Iterator[str]:
     tables = _tables_in(model)
     for key in dict.fromkeys([*values, *(key for key in model.model_fields if key not in tables)]):
         field = model.model_fields[key]
+        if key in tables:
+            continue  # they stand at the end, as blocks
         yield ""
         yield from _comment(field.description or "")
         if key in values:
@@ -158,6 +160,18 @@ def _keys(model: type[Settings], values: Mapping[str, object]) -> Iterator[str]:
             yield f"# {key} = {_toml(_placeholder(field))}"
         else:
             yield f"# {key} = {_toml(plain(_default(field)))}"
+
+
+def _block_left_out(head: str, field: FieldInfo, model: type[Settings]) -> Iterator[str]:
+    """A block that an operator may add, all of it commented out."""
+    yield ""
+    yield from _comment(field.description or "")
+    yield f"# {head}"
+    for key, inner in model.model_fields.items():
+        default = _default(inner)
+        value = _placeholder(inner) if default is None else plain(default)
+        yield from (f"#   {line.removeprefix('# ')}" for line in _comment(inner.description or ""))
+        yield f"#   {key} = {_toml(value)}"
 
 
 def _row(key: str, field: FieldInfo) -> str:

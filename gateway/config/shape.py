@@ -82,9 +82,11 @@ def describe_type(annotation: object) -> str:
         return " or ".join(f'"{member.value}"' for member in annotation)
     if get_origin(annotation) is Literal:
         return " or ".join(f'"{value}"' for value in get_args(annotation))
-    if get_origin(annotation) is dict:
+    if get_origin(annotation) in (dict, Mapping):
         inner = describe_type(get_args(annotation)[1])
         return f"table of {inner}" if " or " not in inner else "table"
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return "tables"
     if get_origin(annotation) is tuple:
         return f"list of {describe_type(get_args(annotation)[0])}"
     members = [describe_type(member) for member in get_args(annotation) if member is not NoneType]
@@ -104,6 +106,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401 # whatever a field's default is
             return {key: plain(item) for key, item in value.items()}
         case tuple() | list() | frozenset() | set():
             return [plain(item) for item in value]
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
         case _:
             return str(value)
 

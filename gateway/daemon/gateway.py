@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import structlog
 
+from gateway.balances import Balances
 from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
@@ -287,6 +288,7 @@ class Daemon:
         self._build_replies(mailer_bell)
         self._retention = Retention(store=self._store, clock=clock, settings=config.retention)
         self._inquiries = self._build_inquiries(receipts)
+        self._balances = Balances(clock=clock, carriers=self._carriers)
         self._http = None
         if config.http.listen is not None:
             callbacks = Callbacks(
@@ -359,6 +361,9 @@ class Daemon:
                     provider=build_provider(settings, self._clock, callback_url=callback_url(config, settings)),
                     timeout_s=settings.timeout_s,
                     width=settings.width,
+                    rate=settings.rate,
+                    low_balance=settings.low_balance,
+                    balance_every_s=settings.balance_every_s,
                 )
         return carriers
 
@@ -383,6 +388,7 @@ class Daemon:
         self._accounts, self._carriers, self._config = accounts, carriers, config
         self._hooks = build_hooks(config, self._list_providers())
         self._intake.reconfigure(accounts, text_profiles(config), vouching)
+        self._balances.reconfigure(carriers)  # before the carriers that are gone are closed
         await self._dispatcher.reconfigure(accounts, carriers)
         await self._listener.reload(smtp_users(config))
 
@@ -406,6 +412,7 @@ class Daemon:
             "dispatcher": self._dispatcher,
             "mailer": self._mailer,
             "janitor": self._janitor,
+            "balances": self._balances,
             "inquiries": self._inquiries,
             "replies": self._replies,
             "optouts": self._optout_sync,

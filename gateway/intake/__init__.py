@@ -14,6 +14,7 @@ Diagnostics: events `envoi_admitted`, `mail_duplicate`, `mail_retransmitted` (in
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import assert_never
 
 import structlog
@@ -33,7 +34,7 @@ from gateway.policy.sender import ClientCertificate
 from gateway.policy.texts import TextProfile
 from gateway.reader.inline import Reader
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import CreditAlert, Duplicate, NewReport, Order, Retransmitted, Stored
+from gateway.store.base import CreditAlert, Duplicate, NewReport, NewSms, Order, Retransmitted, Stored, lane_of
 
 __all__ = ["ClientCertificate", "Intake", "IntakeRules", "Reply", "Submission"]
 
@@ -64,7 +65,7 @@ class Intake:
     ) -> None:
         """Be ready to take mails.
 
-        `text_profiles` by name of provider; `on_admitted` tells the dispatcher for which account there are SMS,
+        `text_profiles` by name of provider; `on_admitted` tells the dispatcher in which lane there are SMS,
         `on_report` rings the mailer.
         """
         self._judge = Judge(
@@ -172,11 +173,17 @@ class Intake:
             unpaid=len(stored.unpaid),
             report_ids=staged,
         )
-        if queued and any(sms.due_at is not None and sms.due_at <= order.mail.received_at for sms in rows):
-            self._on_admitted(order.mail.account)  # for others the look at the rows is soon enough
+        if queued:
+            for route in dict.fromkeys(sms.route for sms in rows if _is_due(sms, order.mail.received_at)):
+                self._on_admitted(lane_of(order.mail.account, route))
         is_warned = stored.alert is not None and order.watch is not None and order.watch.render is not None
         if staged or is_warned:
             self._on_report()
+
+
+def _is_due(sms: NewSms, now: datetime) -> bool:
+    """True when the dispatcher is to be told; for others its look at the rows is soon enough."""
+    return sms.due_at is not None and sms.due_at <= now
 
 
 def _ids(reports: Iterable[NewReport]) -> list[ReportId]:

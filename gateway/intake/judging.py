@@ -209,7 +209,7 @@ class Judge:
             raise NotRead("not decided about within its deadline", sentence=TOO_SLOW) from error
 
     def _profile_of(self, account: Account) -> TextProfile:
-        names = (name for name in account.providers if name in self._text_profiles)
+        names = (name for name in account.all_providers if name in self._text_profiles)
         return narrowest_profile(self._text_profiles[name] for name in names)
 
     def _greet(self, arrival: Arrival, client: Client, headers: Headers) -> Greeted | NotTaken:

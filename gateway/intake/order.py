@@ -222,7 +222,9 @@ def _sms_row(sms_id: SmsId, sms: QueuedSms | RefusedSms, admission: Admission, n
         nostop=admission.nostop,
         ucs2=sms.ucs2,
         tracker=new_id(now),  # fixed before the first attempt
+        route=sms.route,
         due_at=sms.due_at,
+        deliver_at=sms.deliver_at,
         expires_at=sms.expires_at,
         notes=sms.notes,
     )

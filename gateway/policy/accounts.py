@@ -7,7 +7,7 @@ from enum import Enum, unique
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from types import MappingProxyType
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 import phonenumbers
@@ -15,12 +15,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from gateway.policy.addresses import matches, parse_address, to_ascii_domain
 from gateway.policy.public_holidays import SUBDIVISIONS
+from gateway.policy.routes import Providers, Route, Weights, check_routes, check_some, check_weights
 from gateway.protocol.envoi import Mode
 from gateway.protocol.report import ReportFormat
 from gateway.settings import Name, Seconds, Settings
 from gateway.text.originator import is_wellformed
-
-T = TypeVar("T")
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
@@ -100,6 +99,14 @@ class Priority(Enum):
         return list(Priority).index(self)
 
 
+@unique
+class Scheduling(Enum):
+    """Who waits until the date that a mail asks for."""
+
+    GATEWAY = "gateway"
+    CARRIER = "carrier"
+
+
 def _check_domain(text: str) -> str:
     wildcard = "*." if text.startswith("*.") else ""
     domain = to_ascii_domain(text.removeprefix("*."))
@@ -177,12 +184,6 @@ def _check_certificate(text: str) -> str:
     return name
 
 
-def _check_some(values: tuple[T, ...]) -> tuple[T, ...]:
-    if not values:
-        raise ValueError("write at least one")
-    return values
-
-
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_check_network)]
 DomainPattern = Annotated[str, AfterValidator(_check_domain)]
 Originator = Annotated[str, AfterValidator(_check_originator)]
@@ -201,7 +202,7 @@ class Account(Settings):
     name: Name = Field(description="Name of the account, in logs and commands.")
     keyid: Keyid | None = Field(default=None, description="The key a mail must carry in <keyid>.")
     keyid_file: str | None = Field(default=None, description="File (or systemd credential) that holds the key instead.")
-    domains: Annotated[tuple[DomainPattern, ...], AfterValidator(_check_some)] = Field(
+    domains: Annotated[tuple[DomainPattern, ...], AfterValidator(check_some)] = Field(
         description='Domains of the From: address; exact, or "*.example.org" for what is below it.'
     )
     company: Note | None = Field(default=None, description="Whose account it is; for the operator alone.")
@@ -211,7 +212,7 @@ class Account(Settings):
     networks: tuple[Network, ...] = Field(
         default=(), description="Networks of this account's clients; empty: those of the listener."
     )
-    auth: Annotated[tuple[AuthMethod, ...], AfterValidator(_check_some)] = Field(
+    auth: Annotated[tuple[AuthMethod, ...], AfterValidator(check_some)] = Field(
         default=(AuthMethod.NETWORK, AuthMethod.SMTP_AUTH),
         description="What suffices to prove a client; any one.",
     )
@@ -219,8 +220,14 @@ class Account(Settings):
         default=(),
         description='For "tls_client_cert": SHA-256 fingerprints of certificates of clients, or names in them.',
     )
-    providers: Annotated[tuple[Name, ...], AfterValidator(_check_some)] = Field(
-        description="Carriers, in order of preference."
+    providers: Providers = Field(description="Carriers, in order of preference: the next one when the first is down.")
+    weights: Weights = Field(
+        default={},
+        description="Shares of those carriers that are up, as in { a = 3, b = 1 }; one without a share is for when all "
+        "of them are down. Empty: strictly in order.",
+    )
+    routes: tuple[Route, ...] = Field(
+        default=(), description="Other carriers for numbers with certain beginnings: [[accounts.routes]]."
     )
     priority: Priority = Field(
         default=Priority.NORMAL,
@@ -265,6 +272,11 @@ class Account(Settings):
     too_long: OnTooLong = Field(default=OnTooLong.AUTO, description="A text that needs more parts than allowed.")
     max_recipients: int = Field(default=500, ge=1, le=10_000, description="The most lines of mobiles.csv.")
     validity_s: Seconds = Field(default=86_400, description="An SMS not sent within this time expires, reported 999.")
+    scheduling: Scheduling = Field(
+        default=Scheduling.GATEWAY,
+        description='Who waits until <date_envoi>: "gateway", where an SMS can still be stopped, or "carrier", where '
+        "one can take it that far ahead.",
+    )
     timezone: TimeZone = Field(default="Europe/Paris", description="Zone of <date_envoi> and of the hours.")
     credit_warning: int = Field(
         default=0,
@@ -294,7 +306,14 @@ class Account(Settings):
             raise ValueError("a key is missing: write keyid_file, or keyid")
         if self.default_smslong > self.max_smslong:
             raise ValueError("default_smslong is more than max_smslong")
+        check_weights(self.providers, self.weights)
+        check_routes(self.routes)
         return self
+
+    @property
+    def all_providers(self) -> tuple[str, ...]:
+        """Every carrier that an SMS of it may go to, each once."""
+        return tuple(dict.fromkeys([*self.providers, *(name for route in self.routes for name in route.providers)]))
 
     def owns_domain(self, domain: str) -> bool:
         """True when mails From this domain may be this account's (docs/protocol.md §1.3)."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gateway.policy.accounts import Account, OnTooLong
+from gateway.policy.accounts import Account, OnTooLong, Scheduling
+from gateway.policy.routing import choose_route
 from gateway.policy.texts import Prepared, TextProfile, TextRules, Unsendable, prepare_text
 from gateway.policy.window import Refuse, Wait, recheck
 from gateway.protocol.codes import Code
@@ -35,7 +36,9 @@ class QueuedSms:
     text: str
     parts: int
     ucs2: bool
+    route: str  # of the account
     due_at: datetime
+    deliver_at: datetime | None  # the carrier is to wait until then, where it can
     expires_at: datetime
     notes: tuple[str, ...]
     changes: tuple[tuple[str, str], ...] = ()  # each character that was replaced, and what by
@@ -118,6 +121,7 @@ def read_tracker(envoi: Envoi) -> tuple[str | None, tuple[str, ...]]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
     due_at: datetime
+    deliver_at: datetime | None
     expires_at: datetime
     refusal: Code | None  # of every SMS, because of the hours
     text_rules: TextRules
@@ -137,6 +141,7 @@ def _read_options(envoi: Envoi, account: Account, now: datetime, profile: TextPr
     due_at = _read_date(envoi.date_envoi, now, ZoneInfo(account.timezone))
     if isinstance(due_at, Fault):
         return due_at
+    is_dated = due_at > now
     notes = []
     refusal = None
     slot = recheck(account, due_at, commercial=account.commercial)  # docs/protocol.md §6.6
@@ -148,6 +153,7 @@ def _read_options(envoi: Envoi, account: Account, now: datetime, profile: TextPr
     if envoi.nostop and not account.nostop:
         notes.append("nostop asked for, the account is not cleared for it: STOP stays")
     nostop = envoi.nostop and account.nostop
+    deliver_at = due_at if is_dated and account.scheduling is Scheduling.CARRIER else None
     rules = TextRules(
         profile=profile,
         max_parts=allowed,
@@ -156,7 +162,8 @@ def _read_options(envoi: Envoi, account: Account, now: datetime, profile: TextPr
         carries_stop=account.commercial and not nostop,
     )
     return _Options(
-        due_at=due_at,
+        due_at=due_at if deliver_at is None else now,
+        deliver_at=deliver_at,
         expires_at=due_at + timedelta(seconds=account.validity_s),
         refusal=refusal,
         text_rules=rules,
@@ -236,7 +243,9 @@ def _judge(
         text=prepared.text,
         parts=prepared.parts,
         ucs2=prepared.ucs2,
+        route=choose_route(account, number.e164),
         due_at=options.due_at,
+        deliver_at=options.deliver_at,
         expires_at=options.expires_at,
         notes=prepared.notes,
         changes=prepared.changes,

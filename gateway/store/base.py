@@ -227,6 +227,12 @@ def lane_of(account: str, route: str = "") -> str:
     return f"{account}/{route}" if route else account  # no name of an account has a slash
 
 
+def split_lane(lane: str) -> tuple[str, str]:
+    """Return the account of a lane, and its route there."""
+    account, _, route = lane.partition("/")
+    return account, route
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedSms:
     """An SMS in `sending`, its attempt committed. Only the holder of `epoch` may move it."""
@@ -248,6 +254,7 @@ class ClaimedSms:
     commercial: bool
     expires_at: datetime
     is_opted_out: bool = False  # its number was on the STOP list when it was claimed
+    deliver_at: datetime | None = None  # the carrier is to wait until then, where it can
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

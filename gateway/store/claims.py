@@ -17,6 +17,7 @@ from gateway.store import optouts, tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
 from gateway.store.inserts import insert_all
+from gateway.store.repeats import Repeated
 from gateway.store.tables import by_index, one_of
 
 _WINDOW = 20
@@ -27,7 +28,27 @@ A lane of a hundred thousand SMS must not be read from end to end for one with o
 
 _sms = tables.sms.c
 _IS_QUEUED = one_of("sms.state", (SmsState.QUEUED,))
-_OPTIONS = (_sms.originator, _sms.max_parts, _sms.nostop, _sms.ucs2, _sms.commercial)
+_READ = (
+    _sms.id,
+    _sms.mail_id,
+    _sms.envoi_id,
+    _sms.account,
+    _sms.epoch,
+    _sms.attempts,
+    _sms.msisdn,
+    _sms.text,
+    _sms.tracker,
+    _sms.originator,
+    _sms.max_parts,
+    _sms.nostop,
+    _sms.ucs2,
+    _sms.commercial,
+    _sms.expires_at,
+    _sms.deliver_at,
+)
+"""What a call needs: of a row of more than forty columns a third."""
+
+_OPTIONS = (_sms.originator, _sms.max_parts, _sms.nostop, _sms.ucs2, _sms.commercial, _sms.deliver_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +78,10 @@ def due_lanes(connection: sa.Connection, now: datetime) -> tuple[str, ...]:
     return tuple(sorted(connection.scalars(due_lanes_query(now))))
 
 
-def lane_query(lane: str, now: datetime) -> sa.Select[Any]:
+def lane_query(lane: str | sa.BindParameter[str], now: datetime | sa.BindParameter[datetime]) -> sa.Select[Any]:
     """What is to be sent in a lane, the oldest first. What another node is claiming is left to it."""
     return (
-        sa.select(tables.sms)
+        sa.select(*_READ)
         .where(_IS_QUEUED, _sms.lane == lane, _sms.due_at <= now, _sms.expires_at > now)
         .order_by(_sms.due_at, _sms.id)
         .with_for_update(skip_locked=True)
@@ -80,13 +101,14 @@ def batch_query(oldest: sa.RowMapping, claim: Claim) -> sa.Select[Any]:
     return lane_query(claim.lane, claim.now).where(_sms.id.in_(window), *same).limit(claim.limit)
 
 
-CLAIM = (
+_OLDEST = lane_query(sa.bindparam("b_lane"), sa.bindparam("b_now")).limit(sa.bindparam("b_limit"))
+TAKE = Repeated(
     tables.sms.update()
-    # One by one: from several ids and a state SQLite goes by the index of the state, and reads all that is queued
+    # As a parameter: written out, it would lead SQLite to the index of all that is queued, not to the id
     .where(_sms.id == sa.bindparam("b_id"), _sms.state == SmsState.QUEUED)
     .values(
         state=SMS_MOVES[SmsState.QUEUED][SmsEvent.CLAIMED],
-        since_at=sa.bindparam("b_since_at"),
+        since_at=sa.bindparam("b_now"),
         lease_until=sa.bindparam("b_lease_until"),
         provider=sa.bindparam("b_provider"),
         epoch=_sms.epoch + 1,
@@ -97,14 +119,15 @@ CLAIM = (
 
 def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ...]:
     """The oldest SMS of the lane and its like are in `sending`, each with its attempt."""
-    rows = (connection.execute(lane_query(claim.lane, claim.now).limit(claim.limit))).mappings().all()
+    wanted = {"b_lane": claim.lane, "b_now": claim.now, "b_limit": claim.limit}
+    rows = connection.execute(_OLDEST, wanted).mappings().all()
     if not rows:
         return ()
-    if any(_options(row) != _options(rows[0]) for row in rows):  # seldom: look further for the like of the oldest
+    options = _options(rows[0])
+    if any(_options(row) != options for row in rows):  # seldom: look further for the like of the oldest
         rows = (connection.execute(batch_query(rows[0], claim))).mappings().all()
-    taken = {"b_since_at": claim.now, "b_lease_until": claim.lease_until, "b_provider": claim.provider}
-    moved = connection.execute(CLAIM, [{"b_id": row["id"], **taken} for row in rows])
-    if moved.rowcount != len(rows):
+    common = {"b_now": claim.now, "b_lease_until": claim.lease_until, "b_provider": claim.provider}
+    if TAKE.run(connection, [{**common, "b_id": row["id"]} for row in rows]) != len(rows):
         raise StoreError("a locked SMS was moved by somebody else")
     insert_all(
         connection,
@@ -151,4 +174,5 @@ def _claimed(row: sa.RowMapping, claim: Claim, opted_out: Collection[tuple[str, 
         commercial=row["commercial"],
         expires_at=row["expires_at"],
         is_opted_out=(row["account"], row["msisdn"]) in opted_out,
+        deliver_at=row["deliver_at"],
     )

@@ -5,13 +5,13 @@ than the database does to store them. So a statement is compiled once, and its v
 types.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
-_Ready = tuple[Any, ...] | dict[str, Any]
+from gateway.store.repeats import Process, make_column
 
 _statements: dict[tuple[str, str, tuple[str, ...]], "_Insert"] = {}
 
@@ -22,7 +22,7 @@ def insert_all(connection: sa.Connection, table: sa.Table, rows: Sequence[Mappin
         return
     key = (connection.dialect.name, table.name, tuple(rows[0]))
     insert = _statements.get(key) or _statements.setdefault(key, _Insert(connection.dialect, table, key[2]))
-    connection.exec_driver_sql(insert.text, [insert.make_ready(row) for row in rows])
+    connection.exec_driver_sql(insert.text, insert.make_ready(rows))
 
 
 class _Insert:
@@ -35,13 +35,15 @@ class _Insert:
         self._is_positional = compiled.positiontup is not None
         self._processors = [_processor(table.c[name], dialect) for name in self._names]
 
-    def make_ready(self, row: Mapping[str, object]) -> _Ready:
-        values = [
-            row[name] if process is None else process(row[name])
+    def make_ready(self, rows: Sequence[Mapping[str, object]]) -> list[tuple[object, ...]] | list[dict[str, object]]:
+        columns = [
+            make_column([row[name] for row in rows], process)
             for name, process in zip(self._names, self._processors, strict=True)
         ]
-        return tuple(values) if self._is_positional else dict(zip(self._names, values, strict=True))
+        if self._is_positional:
+            return list(zip(*columns, strict=True))
+        return [dict(zip(self._names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _processor(column: sa.Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+def _processor(column: sa.Column[Any], dialect: Dialect) -> Process:
     return column.type.dialect_impl(dialect).bind_processor(dialect)

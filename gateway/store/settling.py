@@ -18,6 +18,7 @@ from gateway.protocol.codes import Code
 from gateway.store import credit, optouts, tables
 from gateway.store.base import OptOut, OptOutSource, Settlement
 from gateway.store.errors import StoreError
+from gateway.store.repeats import Repeated
 from gateway.store.staging import Writers, stage_reports
 from gateway.store.tables import LATER_WORDS, SMS_WAITING, UNCOUNTED
 
@@ -189,7 +190,7 @@ _WRITTEN = (
     "network_at",
     "network_code",
 )
-_MOVE = (
+_MOVE = Repeated(
     tables.sms.update()
     .where(_sms.id == sa.bindparam("b_id"), _sms.state == sa.bindparam("b_from"), _sms.epoch == sa.bindparam("b_epoch"))
     .values({name: sa.bindparam(f"b_{name}") for name in _WRITTEN} | {"lease_until": None})
@@ -197,8 +198,7 @@ _MOVE = (
 
 
 def _move(connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> None:
-    moved = connection.execute(_MOVE, rows)
-    if moved.rowcount != len(rows):
+    if _MOVE.run(connection, rows) != len(rows):
         raise StoreError("a locked SMS was moved by somebody else")
 
 
@@ -207,17 +207,14 @@ def _note_attempts(connection: sa.Connection, moving: Sequence[Settlement], now:
     verdicts = [one for one in moving if one.from_state is SmsState.SENDING and one.event not in UNCOUNTED]
     uncalled = [one for one in moving if one.from_state is SmsState.SENDING and one.event in UNCOUNTED]
     words = [one for one in moving if one.from_state is not SmsState.SENDING and one.event in LATER_WORDS]
-    if verdicts:
-        connection.execute(_END, [_attempt_row(one, now) for one in verdicts])
-    if uncalled:
-        connection.execute(_FORGET, [{"b_id": one.sms_id, "b_epoch": one.epoch} for one in uncalled])
-    if words:
-        connection.execute(_LEARN, [_attempt_row(one, now) for one in words])
+    _END.run(connection, [_attempt_row(one, now) for one in verdicts])
+    _FORGET.run(connection, [{"b_id": one.sms_id, "b_epoch": one.epoch} for one in uncalled])
+    _LEARN.run(connection, [_attempt_row(one, now) for one in words])
 
 
 _THIS_ATTEMPT = (_attempt.sms_id == sa.bindparam("b_id"), _attempt.epoch == sa.bindparam("b_epoch"))
-_FORGET = tables.attempt.delete().where(*_THIS_ATTEMPT)
-_END = (
+_FORGET = Repeated(tables.attempt.delete().where(*_THIS_ATTEMPT))
+_END = Repeated(
     tables.attempt.update()
     .where(*_THIS_ATTEMPT)
     .values(
@@ -227,7 +224,7 @@ _END = (
         raw=sa.bindparam("b_raw"),
     )
 )
-_LEARN = (
+_LEARN = Repeated(
     tables.attempt.update()
     .where(*_THIS_ATTEMPT)
     .values(learnt_at=sa.bindparam("b_now"), learnt=sa.bindparam("b_event"), learnt_raw=sa.bindparam("b_raw"))

@@ -2,8 +2,8 @@
 
 A row says by itself when that has happened: it entered its state later than now. All that was meant as a duration from
 then on (a wait after a failure, a validity, a lease, the time for word of an unknown fate) is counted from now on
-instead. What was meant as an instant stays: the date an envoi asks for, and an opening hour. The two are told apart by
-the attempts: before the first one, only a date or an hour makes an SMS wait.
+instead. What was meant as an instant stays: the date an envoi asks for, with the validity after it, and an opening
+hour. The two are told apart by the attempts: before the first one, only a date or an hour makes an SMS wait.
 
 Pulled in once too often harms nothing: hours are looked at again before every call.
 """
@@ -35,7 +35,16 @@ def future_sms_query(now: datetime, limit: int) -> sa.Select[Any]:
     is_future = _sms.since_at > now + TOLERANCE
     is_dated = sa.and_(one_of("sms.state", (SmsState.QUEUED,)), _IS_DATED)
     return (
-        sa.select(_sms.id, _sms.epoch, _sms.state, _sms.since_at, _sms.due_at, _sms.expires_at, _sms.lease_until)
+        sa.select(
+            _sms.id,
+            _sms.epoch,
+            _sms.state,
+            _sms.since_at,
+            _sms.due_at,
+            _sms.expires_at,
+            _sms.lease_until,
+            _sms.deliver_at,
+        )
         .where(one_of("sms.state", SMS_UNANSWERED), is_future, sa.not_(is_dated))
         .order_by(_sms.since_at)
         .limit(limit)
@@ -94,6 +103,6 @@ def _pulled_in(row: sa.RowMapping, now: datetime) -> Mapping[str, object]:
         "b_state": row["state"],
         "b_since_at": now,
         "b_due_at": due_at,
-        "b_expires_at": row["expires_at"] - step,
+        "b_expires_at": row["expires_at"] - (timedelta(0) if row.get("deliver_at") else step),
         "b_lease_until": None if lease_until is None else lease_until - step,
     }

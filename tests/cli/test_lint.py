@@ -5,6 +5,7 @@ import io
 import json
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from gateway.cli.findings import Findings
 from gateway.cli.lint import examine
 from gateway.cli.mail_file import receive
+from gateway.clock import SystemClock
 from gateway.config import load
 from gateway.intake import Submission
 from tests.cli.conftest import CONFIG, KEYID, Finished, Run
@@ -107,6 +109,7 @@ SMS 1
   to: 06 01 02 03 04 = +33601020304
   code: 0 if the carrier accepts it
   goes: at once
+  carrier: carrier
   from: (the carrier's choice)
   encoding: GSM, 1 of at most 1 part, 11 of 160 units
   text:
@@ -138,6 +141,33 @@ def test_programs_get_the_same_with_the_exact_bytes_of_the_reports(config: Path,
     assert {one["charset"] for one in found["reports"]} == {"iso-8859-1"}
     assert found["sms"][0]["due_at"].endswith(("+01:00", "+02:00"))
     assert found["sender"]["proof"] == "network"
+
+
+ROUTES = """routes = [{ name = "mobiles", prefixes = ["+336"], providers = ["b", "carrier"], weights = { b = 3 } }]
+scheduling = "carrier"
+"""
+OTHER_CARRIER = """
+[[providers]]
+name = "b"
+kind = "sandbox"
+"""
+
+
+def test_the_carrier_of_each_number_is_shown(config: Path, run: Run) -> None:
+    line = 'providers = ["carrier"]\n'
+    config.write_text(CONFIG.replace(line, line + ROUTES) + OTHER_CARRIER)
+    date = f"{SystemClock().now() + timedelta(days=30):%Y-%m-%d} 10:00"
+    mail = write_mail(config, num=None, num1="0601020304", num2="0102030405", date_envoi=date)
+    shown = run("lint", mail, "--config", str(config)).stdout
+    sms = parsed(run("lint", mail, "--config", str(config), "--json"))["sms"]
+
+    assert "  carrier: by shares b 3, else carrier (route mobiles)\n" in shown
+    assert "  carrier: carrier\n" in shown
+    assert re.search(f"  goes: at {date} CES?T \\(the carrier waits, if it can\\)\n", shown)
+    assert [(one["route"], one["carriers"], one["weights"], one["waits_at"]) for one in sms] == [
+        ("mobiles", ["b", "carrier"], {"b": 3}, "carrier"),
+        ("", ["carrier"], {}, "carrier"),
+    ]
 
 
 def test_what_was_tolerated_is_listed(config: Path, run: Run) -> None:

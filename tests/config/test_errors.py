@@ -69,6 +69,31 @@ from tests.config.conftest import GOOD, KEYID, OTHER_KEYID, Find, Load
             "users[0].password_hash: is not a hash that can be used: `mail2sms password` makes one",
         ),
         (
+            'providers = ["carrier"]',
+            'providers = ["carrier"]\nroutes = [{ prefixes = ["+336"], providers = ["carier"] }]',
+            'accounts[0].routes[0].providers[0]: there is no provider "carier"; did you mean "carrier"?',
+        ),
+        (
+            'providers = ["carrier"]',
+            'providers = ["carrier"]\nroutes = [{ prefixes = ["336"], providers = ["carrier"] }]',
+            'accounts[0].routes[0].prefixes[0]: "336" begins no number: write a plus',
+        ),
+        (
+            'providers = ["carrier"]',
+            'providers = ["carrier"]\nroutes = [{ prefix = ["+336"], providers = ["carrier"] }]',
+            'accounts[0].routes[0].prefix: unknown key; did you mean "prefixes"?',
+        ),
+        (
+            'providers = ["carrier"]',
+            'providers = ["carrier"]\nweights = { carier = 1 }',
+            'accounts[0]: weights names "carier", which is not among its providers',
+        ),
+        (
+            'providers = ["carrier"]',
+            'providers = ["carrier"]\nweights = { carrier = 0 }',
+            "accounts[0].weights.carrier: must be at least 1",
+        ),
+        (
             'name = "masociete"\n',
             'name = "masociete"\nmail = "SendSMS@gw.example.org"\n',
             "accounts[0].mail: is an address of this gateway",

@@ -48,7 +48,9 @@ def test_plain_envoi_is_queued_for_now() -> None:
                 text="Salut ca va ?",
                 parts=1,
                 ucs2=False,
+                route="",
                 due_at=NOW,
+                deliver_at=None,
                 expires_at=NOW + timedelta(days=1),
                 notes=(),
             ),
@@ -346,3 +348,52 @@ def test_same_facts_give_the_same_decision() -> None:
     envoi = make_envoi("0601020304", "12345", text="Bonjour Ö 漢")
 
     assert decide(envoi) == decide(envoi)
+
+
+# --- routes and dates ------------------------------------------------------------------------------------------------
+
+
+def test_a_number_is_given_the_route_of_its_longest_prefix() -> None:
+    routes = ({"prefixes": ("+336", "+337"), "providers": ("mobile",)}, {"prefixes": ("+33601",), "providers": ("x",)})
+    admission = decide(make_envoi("0601020304", "0602030405", "0102030405"), make_account(routes=routes))
+
+    assert [sms.route for sms in admission.sms if isinstance(sms, QueuedSms)] == ["+33601", "+336", ""]
+
+
+def test_a_date_that_the_carrier_waits_for_makes_the_sms_due_at_once() -> None:
+    account = make_account(scheduling="carrier", validity_s=3600)
+    sms = queued(decide(make_envoi(date_envoi="2026-03-06 10:00"), account))
+    at = datetime(2026, 3, 6, 9, 0, tzinfo=UTC)
+
+    assert (sms.due_at, sms.deliver_at, sms.expires_at) == (NOW, at, at + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("date_envoi", [None, "2026-03-04 10:00"])
+def test_without_a_date_to_come_the_carrier_waits_for_nothing(date_envoi: str | None) -> None:
+    sms = queued(decide(make_envoi(date_envoi=date_envoi), make_account(scheduling="carrier")))
+
+    assert (sms.due_at, sms.deliver_at) == (NOW, None)
+
+
+def test_the_gateway_waits_unless_the_account_says_otherwise() -> None:
+    sms = queued(decide(make_envoi(date_envoi="2026-03-06 10:00")))
+
+    assert (sms.due_at, sms.deliver_at) == (datetime(2026, 3, 6, 9, 0, tzinfo=UTC), None)
+
+
+def test_hours_are_those_of_the_date_that_the_carrier_waits_for() -> None:
+    account = make_account(scheduling="carrier", commercial=True)
+    late = decide(make_envoi(date_envoi="2026-03-06 22:00"), account)
+    held = make_account(scheduling="carrier", commercial=True, outside_hours="hold")
+    sms = queued(decide(make_envoi(date_envoi="2026-03-06 22:00"), held, NIGHT))
+    opening = datetime(2026, 3, 7, 7, 0, tzinfo=UTC)
+
+    assert refused(late).code is Code.C24_OUTSIDE_HOURS
+    assert (sms.due_at, sms.deliver_at) == (NIGHT, opening)
+
+
+def test_for_opening_hours_alone_it_is_the_gateway_that_waits() -> None:
+    account = make_account(scheduling="carrier", commercial=True, outside_hours="hold")
+    sms = queued(decide(make_envoi(), account, NIGHT))
+
+    assert (sms.due_at, sms.deliver_at) == (datetime(2026, 3, 5, 7, 0, tzinfo=UTC), None)

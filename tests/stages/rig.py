@@ -23,6 +23,7 @@ from gateway.store.base import (
     ReportSettlement,
     Settled,
     Settlement,
+    lane_of,
 )
 from gateway.store.database import Database
 from gateway.store.words import RenderReceipts
@@ -177,6 +178,14 @@ class FakeCarrier:
         return [message.sms_id for batch in self.batches for message in batch.messages]
 
 
+class SchedulingCarrier(FakeCarrier):
+    """One that waits for a date by itself, up to so far ahead."""
+
+    def __init__(self, name: str = "carrier", *, longest_wait_s: float) -> None:
+        super().__init__(name)
+        self.longest_wait_s = longest_wait_s
+
+
 class Stall:
     """An answer that waits until it is let go."""
 
@@ -202,6 +211,7 @@ class Rig:
         width: int = 4,
         calls_per_account: int = 2,
         can_ask: Callable[[str], bool] = lambda _provider: False,
+        rate: float = 0.0,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -231,7 +241,7 @@ class Rig:
             clock=clock,
             bell=self.bell,
             accounts=self.accounts,
-            carriers=self.as_carriers(timeout_s=timeout_s, width=width),
+            carriers=self.as_carriers(timeout_s=timeout_s, width=width, rate=rate),
             settings=DispatcherSettings(poll_s=3600, calls_per_account=calls_per_account),
         )
         self.janitor = Janitor(
@@ -243,9 +253,10 @@ class Rig:
             receipts=self.receipts,
         )
 
-    def as_carriers(self, *, timeout_s: float = 30.0, width: int = 4) -> Mapping[str, Carrier]:
+    def as_carriers(self, *, timeout_s: float = 30.0, width: int = 4, rate: float = 0.0) -> Mapping[str, Carrier]:
         return {
-            name: Carrier(provider=carrier, timeout_s=timeout_s, width=width) for name, carrier in self.carriers.items()
+            name: Carrier(provider=carrier, timeout_s=timeout_s, width=width, rate=rate)
+            for name, carrier in self.carriers.items()
         }
 
     @asynccontextmanager
@@ -259,12 +270,19 @@ class Rig:
     async def submit(self, *sms: NewSms, account: str = "masociete", **fields: Any) -> None:  # noqa: ANN401 of samples
         """Store an envoi and tell the dispatcher, as intake does."""
         await self.store.admit(new_order(*sms, mail=new_mail(account=account), reports=(), **fields))
-        self.dispatcher.notice(account)
+        for lane in {lane_of(account, one.route) for one in sms}:
+            self.dispatcher.notice(lane)
 
     async def pass_time(self, seconds: float) -> None:
         """Move the clock and let the stages look."""
         self.clock.advance(seconds)
         self.bell.ring()
+
+    async def settle_to_rate(self) -> None:
+        """Let everything happen that can before the clock moves, where runners wait for a carrier's rate."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not all(link.pace is None or link.pace.is_waited_for for link in self.dispatcher._links):  # noqa: ASYNC110
+                await asyncio.sleep(0)
 
     async def settle_down(self) -> None:
         """Let the dispatcher look once more; return when it has nothing left to do."""

@@ -365,7 +365,7 @@ async def test_accounts_take_turns_when_a_carrier_is_narrow(store: WatchedStore,
 async def _until_waiting(rig: Rig) -> None:
     """Return when a runner of the second account stands in line."""
     async with asyncio.timeout(5):
-        while not rig.dispatcher._routes["carrier"].turns.waiting:  # noqa: ASYNC110 no event for this
+        while not rig.dispatcher._links["carrier"].turns.waiting:  # noqa: ASYNC110 no event for this
             await asyncio.sleep(0)
 
 
@@ -702,11 +702,11 @@ async def test_a_reload_closes_an_idle_carrier_at_once_and_keeps_an_unchanged_on
 ) -> None:
     gone, kept = FakeCarrier("gone"), FakeCarrier("kept")
     rig = Rig(store, clock, gone, kept)
-    carriers = dict(rig.dispatcher._routes)
+    carriers = {link.name: link for link in rig.dispatcher._links}
     await rig.dispatcher.reconfigure(rig.accounts, {"kept": carriers["kept"].carrier})
 
     assert (gone.is_closed, kept.is_closed) == (True, False)
-    assert rig.dispatcher._routes["kept"] is carriers["kept"]
+    assert rig.dispatcher._links["kept"] is carriers["kept"]
 
 
 async def test_after_a_reload_what_a_carrier_turned_away_goes_at_once_and_first(
@@ -723,7 +723,7 @@ async def test_after_a_reload_what_a_carrier_turned_away_goes_at_once_and_first(
 
         assert len(carrier.batches) == 1  # held
 
-        await rig.dispatcher.reconfigure(rig.accounts, {"carrier": rig.dispatcher._routes["carrier"].carrier})
+        await rig.dispatcher.reconfigure(rig.accounts, {"carrier": rig.dispatcher._links["carrier"].carrier})
         await store.wait_for_moves(5)  # and no time has passed
 
     assert carrier.sent[2:] == [sms.id for sms in (*turned_away, later)]

@@ -82,7 +82,7 @@ async def test_who_was_turned_away_goes_when_the_answer_comes(store: WatchedStor
         other = new_sms(1)
         await rig.submit(other, account="a1")
         async with asyncio.timeout(5):
-            while not rig.dispatcher._routes["carrier"].is_waited_for:  # noqa: ASYNC110 no event for this
+            while not rig.dispatcher._links["carrier"].is_waited_for:  # noqa: ASYNC110 no event for this
                 await asyncio.sleep(0)
 
         assert len(carrier.batches) == 1

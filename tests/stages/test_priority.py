@@ -124,7 +124,7 @@ async def test_a_class_that_is_changed_by_a_reload_holds_from_the_next_turn(
         await submit_bulk(rig, ["one", "two"], 8)
         await carrier.wait_for_calls(1)
         rig.accounts = type(rig.accounts)([account("one", "bulk"), account("two", "alert")])
-        await rig.dispatcher.reconfigure(rig.accounts, {"carrier": rig.dispatcher._routes["carrier"].carrier})
+        await rig.dispatcher.reconfigure(rig.accounts, {"carrier": rig.dispatcher._links["carrier"].carrier})
         first.go_on.set()
         await store.wait_for_moves(16)
 

@@ -64,7 +64,7 @@ async def plan(store: Store, query: sa.Select[Any]) -> str:
     return await store._database.read(ask)
 
 
-async def plan_by_keys(store: Store, query: sa.Select[Any] | sa.Update, **wanted: object) -> str:
+async def plan_by_keys(store: Store, query: sa.Select[Any] | sa.Update | sa.Delete, **wanted: object) -> str:
     """The plan of a query for keys, in a table so small that all of it would be read if it could be."""
 
     def ask(connection: sa.Connection) -> str:
@@ -194,9 +194,9 @@ async def test_what_waits_for_a_number_and_what_a_reply_answers_are_found_by_the
 async def test_claimed_rows_are_found_by_their_ids(full_store: Store) -> None:
     queued = sa.select(tables.sms.c.id).where(tables.sms.c.state == SmsState.QUEUED).limit(1)
     sms = await full_store._database.read(lambda connection: connection.scalar(queued))
-    taken = {"b_id": sms, "b_since_at": START, "b_lease_until": LATER}
+    taken = {"b_id": sms, "b_now": START, "b_since_at": START, "b_lease_until": LATER, "b_provider": "carrier"}
 
-    assert "ix_sms_" not in await plan_by_keys(full_store, claims.CLAIM, **taken, b_provider="carrier")
+    assert "ix_sms_" not in await plan_by_keys(full_store, claims.TAKE.statement, **taken)
     assert "ix_report_" not in await plan_by_keys(full_store, reports.CLAIM, **taken)
 
 
