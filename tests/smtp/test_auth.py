@@ -328,6 +328,7 @@ def test_count_goes_down_by_itself_and_has_a_bound() -> None:
     assert [key for key in "abcd" if tally.count(key)] == ["a", "c", "d"]
 
 
+@pytest.mark.slow
 async def test_flood_of_guesses_keeps_no_good_client_waiting() -> None:
     dear = PasswordHasher(time_cost=1, memory_cost=16_384, parallelism=1)
     user = User(name="glpi", password_hash=dear.hash("right"), account="masociete")

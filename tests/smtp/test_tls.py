@@ -106,6 +106,7 @@ def test_mail_comes_in_over_tls(loop_factory: LoopFactory, pem: Pem, tls: str) -
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
 @on_both_tls
+@pytest.mark.slow
 async def test_openssl_comes_in_with_what_is_good_alone(pem: Pem, tls: str, options: list[str], expected: str) -> None:
     listener = {"name": "tls", "listen": ["127.0.0.1:0"], "tls": tls}
     settings = smtp_settings(listen=[], starttls=pem.as_settings(), listeners=[listener])
@@ -286,6 +287,7 @@ async def test_many_slow_handshakes_do_not_keep_a_good_client_waiting(pem: Pem) 
             client.writer.transport.abort()
 
 
+@pytest.mark.slow
 async def test_cut_over_tls_still_says_why(pem: Pem) -> None:
     async with (
         open_house(RememberingHandler(), smtp_settings(starttls=pem.as_settings(), max_errors=2)) as house,
