@@ -13,6 +13,7 @@ metric `mail2sms_sms_moves_total`.
 
 import asyncio
 import random
+from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from gateway.lifecycle import (
     Uncertain,
     Verdict,
 )
+from gateway.log import gathered_lines
 from gateway.metrics import REGISTRY
 from gateway.policy.accounts import Account, Accounts, OnUnknown
 from gateway.policy.retry import sms_delay
@@ -202,7 +204,7 @@ class Outcomes:
         self._rules = rules
         self._mailer_bell = mailer_bell
         self._dispatcher_bell = dispatcher_bell
-        self._under_way: set[tuple[SmsId, int]] = set()
+        self._under_way: Counts[tuple[SmsId, int]] = Counts()
 
     async def record(
         self,
@@ -214,7 +216,7 @@ class Outcomes:
     ) -> Settled:
         """What became of a call is on disk, and the Not it completes is staged.
 
-        To be called through `run_to_end`. Tries again for a minute while the store is away, or some seconds once
+        To be run to its end (`Clerks`). Tries again for a minute while the store is away, or some seconds once
         `is_stopping()`; then StoreUnavailable, and the SMS stay `sending` until their lease is over.
         """
         jitter = random.random()  # noqa: S311 spreads a herd, hides nothing
@@ -240,9 +242,12 @@ class Outcomes:
 
     @contextmanager
     def under_way(self, claimed: Sequence[ClaimedSms]) -> Iterator[None]:
-        """Within the block these claims are alive, however long it takes: `recover_lost` leaves them alone."""
-        claims = {(sms.id, sms.epoch) for sms in claimed}
-        self._under_way |= claims
+        """Within the block these claims are alive, however long it takes: `recover_lost` leaves them alone.
+
+        The blocks of one claim may overlap: the call, and what becomes of it on its way to the disk.
+        """
+        claims = Counts((sms.id, sms.epoch) for sms in claimed)
+        self._under_way += claims
         try:
             yield
         finally:
@@ -320,9 +325,12 @@ class Outcomes:
 
         settled = await self._store.settle_sms(settlements, now, render)
         moved = set(settled.moved)
-        for settlement in settlements:
-            if settlement.sms_id in moved:  # else somebody else was first, which is normal
-                _tell(settlement, subjects[settlement.sms_id], duration_ms)
+        with gathered_lines():
+            for settlement in settlements:
+                if settlement.sms_id in moved:  # else somebody else was first, which is normal
+                    _tell(settlement, subjects[settlement.sms_id], duration_ms)
+        for event, count in Counts(one.event for one in settlements if one.sms_id in moved).items():
+            _MOVES.labels(event.value).inc(count)
         for report_id in settled.reports:
             _log.info("report_staged", envoi_id=envois[report_id], report_id=report_id, kind=ReportKind.NOT)
         if settled.reports:
@@ -338,7 +346,6 @@ def _of_claimed(sms: ClaimedSms) -> _Subject:
 
 def _tell(settlement: Settlement, subject: _Subject, duration_ms: int | None) -> None:
     state = SMS_MOVES[settlement.from_state][settlement.event]
-    _MOVES.labels(settlement.event.value).inc()
     tell = _log.warning if state is SmsState.UNCERTAIN else _log.info
     tell(
         "sms_settled",
