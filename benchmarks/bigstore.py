@@ -1,10 +1,10 @@
 """A store as after some months: many mails, nearly all of them done with, and a queue.
 
-    python -m benchmarks.bigstore FILE [--mails 100000] [--sms 10] [--queued 10000]
+    python -m benchmarks.bigstore FILE [--mails 100000] [--sms 10] [--queued 10000] [--waiting 1]
 
 makes FILE, which must not be there yet, an SQLite store of this version with so many mails of so many SMS each, all
-accepted by the carrier, their attempts, their Ack and Not, and their emailIds; and so many mails more whose one SMS
-waits. A million SMS take half a minute and 1.5 GB. `python -m benchmarks.bigness` measures with it.
+accepted by the carrier, their attempts, their Ack and Not, and their emailIds; and so many mails more whose SMS,
+so many of each, wait. A million SMS take half a minute and 1.5 GB. `python -m benchmarks.bigness` measures with it.
 """
 
 import argparse
@@ -44,7 +44,7 @@ REPORT = """INSERT INTO report SELECT {report_id}, '{kind}', {id}, NULL, {id}, '
 '{at}', '250 2.0.0 Ok', NULL FROM n"""
 
 
-def fill(file: Path, *, mails: int, sms: int, queued: int) -> None:
+def fill(file: Path, *, mails: int, sms: int, queued: int, waiting: int = 1) -> None:
     """The store is there, closed and on disk."""
     if file.exists():
         raise SystemExit(f"{file} is there already")
@@ -54,7 +54,7 @@ def fill(file: Path, *, mails: int, sms: int, queued: int) -> None:
         connection.execute("PRAGMA cache_size=-500000")
         connection.execute("BEGIN")
         _insert(connection, first=0, count=mails, sms=sms, is_done=True)
-        _insert(connection, first=mails, count=queued, sms=1, is_done=False)
+        _insert(connection, first=mails, count=queued, sms=waiting, is_done=False)
         connection.execute("COMMIT")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -94,10 +94,11 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--mails", type=int, default=100_000, help="done with")
     parser.add_argument("--sms", type=int, default=10, help="of each of them")
-    parser.add_argument("--queued", type=int, default=10_000, help="mails more, whose one SMS waits")
+    parser.add_argument("--queued", type=int, default=10_000, help="mails more, whose SMS wait")
+    parser.add_argument("--waiting", type=int, default=1, help="SMS of each of those")
     arguments = parser.parse_args()
     began_at = time.perf_counter()
-    fill(arguments.file, mails=arguments.mails, sms=arguments.sms, queued=arguments.queued)
+    fill(arguments.file, mails=arguments.mails, sms=arguments.sms, queued=arguments.queued, waiting=arguments.waiting)
     size = arguments.file.stat().st_size / 1e6
     print(f"{arguments.file}: {size:.0f} MB in {time.perf_counter() - began_at:.0f} s")
 

@@ -2,29 +2,26 @@
 
     python -m benchmarks.dispatch [--rounds 3] [--width 4] [--batch 50] [--calls 2] [--folder FOLDER] [--no-pipe]
 
-Two queues: 1,000 mails of one number each, and 20 mails of 500 numbers. Each is sent to `mail2sms sandbox`, a process
-of its own, which says when it took each SMS; what counts is the time from the first call to the last. The contestants
-take turns, round after round, so that all of them see the same machine:
+Two queues: 1,000 mails of one number each, and 20 mails of 500 numbers. Each is sent to the sandbox, in this process,
+which has nothing else to do and knows when it took each SMS; what counts is the time from the first call to the last.
+The contestants take turns, round after round, so that all of them see the same machine:
 
 - the gateway: the real daemon, started on a store that holds the queue; every SMS claimed on disk, called, recorded;
 - a bare loop: the calls that the gateway makes, of the same size, with the same client of the same width, and nothing
   else: no store, no log, no verdicts read;
-- Postfix with a pipe: Debian's, with the queue filled before, and a Python script for each mail, which reads the numbers
-  and calls the carrier once for each SMS; twenty scripts at a time, as Postfix has it unless told otherwise.
+- Postfix with a pipe: Debian's, with the queue filled before, and a Python script for each mail, which reads the
+  numbers and calls the carrier once for each SMS; twenty scripts at a time, as Postfix has it unless told otherwise.
 
 The third needs Debian's package postfix, of which it runs an instance of its own below FOLDER, and root.
 """
 
 import argparse
 import asyncio
-import json
 import os
-import re
 import shutil
 import statistics
 import sys
 import tempfile
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -33,6 +30,7 @@ from pathlib import Path
 
 from benchmarks.accept import POSTFIX_PORT, configure_postfix, run, until_open
 from benchmarks.load import RECIPIENT, SENDER
+from gateway.sandbox import Sandbox
 from gateway.store import Store, StoreSettings, migrate
 from tests.store.samples import new_mail, new_order, new_sms
 from tests.support.accounts import KEYID
@@ -41,6 +39,7 @@ from tests.support.gateway import serve
 
 DEADLINE_S = 90
 FIRST_NUMBER = 10_000_000  # below are numbers that the sandbox answers with codes
+PYTHON = os.path.realpath(sys.executable)
 TEXT = "La temperature du local serveur depasse 30 degres, merci de verifier la climatisation."
 QUEUES = {"1,000 mails of one number": (1_000, 1), "20 mails of 500 numbers": (20, 500)}
 AIMS = "aims: the first at least 0.70 of the bare loop, the second at least 5,000 SMS/s, both at least 20 x Postfix"
@@ -82,66 +81,39 @@ for number in re.findall("<num[0-9]*>([0-9]+)</num", mail):
 """
 
 
-class Carrier:
-    """The sandbox, a process."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    @property
-    def api(self) -> str:
-        return f"{self.url}/cgi-bin"
-
-    async def clear(self) -> None:
-        await asyncio.to_thread(self._ask, "DELETE")
-
-    async def measure(self, total: int) -> float:
-        """Return SMS a second over all that were taken but those of the first call, once there are so many."""
-        async with asyncio.timeout(DEADLINE_S):
-            while len(taken := json.loads(await asyncio.to_thread(self._ask, "GET"))) < total:
-                await asyncio.sleep(1)  # seldom, for the sandbox has something else to do
-        assert len(taken) == total, f"{len(taken)} SMS came, not {total}"
-        times = sorted(datetime.fromisoformat(one["time"]) for one in taken)
-        first = sum(one["batch"] == taken[0]["batch"] for one in taken)
-        return (total - first) / (times[-1] - times[0]).total_seconds()
-
-    def _ask(self, method: str) -> bytes:
-        request = urllib.request.Request(f"{self.url}/sandbox/messages", method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return bytes(answer.read())
-
-
-@asynccontextmanager
-async def run_carrier() -> AsyncIterator[Carrier]:
-    command = (sys.executable, "-m", "gateway", "sandbox", "--listen", "127.0.0.1:0")
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        found = re.search(r"http=(\S+)", (await process.stdout.readline()).decode())
-        assert found
-        yield Carrier(found[1])
-    finally:
-        process.terminate()
-        await process.wait()
+async def measure(carrier: Sandbox, total: int) -> float:
+    """Return SMS a second over all that were taken but those of the first call, once there are so many."""
+    async with asyncio.timeout(DEADLINE_S):
+        await carrier.wait_for_messages(total)
+    taken = carrier.messages
+    assert len(taken) == total, f"{len(taken)} SMS came, not {total}"
+    times = sorted(datetime.fromisoformat(one["time"]) for one in taken)
+    first = sum(one["batch"] == taken[0]["batch"] for one in taken)
+    return (total - first) / (times[-1] - times[0]).total_seconds()
 
 
 class Benchmark:
     """The contestants; each returns SMS a second for a queue of so many mails of so many numbers."""
 
-    def __init__(self, arguments: argparse.Namespace, folder: Path, carrier: Carrier) -> None:
+    def __init__(self, arguments: argparse.Namespace, folder: Path, carrier: Sandbox) -> None:
         self.arguments = arguments
         self.folder = folder
         self.carrier = carrier
 
     def contestants(self) -> dict[str, Callable[[int, int], Awaitable[float]]]:
-        found = {"a bare loop": self.loop, "the gateway": self.gateway}
-        return found if self.arguments.no_pipe else {**found, "Postfix, a pipe": self.pipe}
+        found: dict[str, Callable[[int, int], Awaitable[float]]] = {
+            "a bare loop": self.loop,
+            "the gateway": self.gateway,
+        }
+        if not self.arguments.no_pipe:
+            found["Postfix, a pipe"] = self.pipe
+        return found
 
     async def loop(self, mails: int, numbers: int) -> float:
         options = map(str, (self.arguments.width, self.arguments.batch, mails * numbers))
-        command = (sys.executable, "-c", LOOP, self.carrier.api, *options, TEXT, KEYID)
+        command = (sys.executable, "-c", LOOP, f"{self.carrier.url}/cgi-bin", *options, TEXT, KEYID)
         await run(*command)
-        return await self.carrier.measure(mails * numbers)
+        return await measure(self.carrier, mails * numbers)
 
     async def gateway(self, mails: int, numbers: int) -> float:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
@@ -149,21 +121,21 @@ class Benchmark:
         limits = {"width": self.arguments.width, "batch_size": self.arguments.batch}
         calls = {"calls_per_account": self.arguments.calls}
         config = write_config(folder / "gateway.toml", carrier=self.carrier.url, provider=limits, dispatcher=calls)
-        async with serve(config, command=(*self.arguments.under.split(), sys.executable, "-m", "gateway")):
-            found = await self.carrier.measure(mails * numbers)
+        async with serve(config):
+            found = await measure(self.carrier, mails * numbers)
         shutil.rmtree(folder)
         return found
 
     async def pipe(self, mails: int, numbers: int) -> float:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        folder.chmod(0o755)
+        await asyncio.to_thread(folder.chmod, 0o755)
         script = folder / "send"
-        script.write_text(SCRIPT.format(python=os.path.realpath(sys.executable), key=KEYID, url=self.carrier.api))
+        script.write_text(SCRIPT.format(python=PYTHON, key=KEYID, url=f"{self.carrier.url}/cgi-bin"))
         script.chmod(0o755)
         async with run_postfix(folder, script) as flush:
             await fill_postfix(mails, numbers)
             await flush()
-            return await self.carrier.measure(mails * numbers)
+            return await measure(self.carrier, mails * numbers)
 
 
 async def fill(database: Path, mails: int, numbers: int) -> None:
@@ -252,13 +224,13 @@ def _each(found: Sequence[float]) -> str:
 
 async def main(arguments: argparse.Namespace, folder: Path) -> None:
     print(f"calls of {arguments.batch} SMS, {arguments.width} at a time, {arguments.calls} for one account; {AIMS}")
-    async with run_carrier() as carrier:
+    async with Sandbox() as carrier:
         benchmark = Benchmark(arguments, folder, carrier)
         for queue, (mails, numbers) in QUEUES.items():
             figures: dict[str, list[float]] = {name: [] for name in benchmark.contestants()}
             for _ in range(arguments.rounds):
                 for name, play in benchmark.contestants().items():
-                    await carrier.clear()
+                    carrier.clear()
                     figures[name].append(await play(mails, numbers))
             show(queue, figures)
 
@@ -269,7 +241,6 @@ if __name__ == "__main__":
     parser.add_argument("--width", type=int, default=4, help="calls at a time, as in [[providers]]")
     parser.add_argument("--batch", type=int, default=50, help="batch_size of the carrier")
     parser.add_argument("--calls", type=int, default=2, help="calls_per_account")
-    parser.add_argument("--under", default="", help="run the daemon under this command, such as a profiler")
     parser.add_argument("--no-pipe", action="store_true", help="leave Postfix out")
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()

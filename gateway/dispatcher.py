@@ -14,10 +14,12 @@ Diagnostics: events `sms_claimed` (info), `provider_paused`, `claim_too_old` (wa
 `account_held` and `account_unknown` (error: someone must act).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import structlog
 from pydantic import Field
@@ -26,14 +28,15 @@ from gateway.carrier import Carrier
 from gateway.clock import Clock
 from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
 from gateway.links import Link, Links, Portion, Way, way_of
+from gateway.log import gathered_lines
 from gateway.outcomes import RECORD_S, Attempt, Outcomes, postpone
 from gateway.pauses import PausePoint, pause_at
 from gateway.policy.accounts import Account, Accounts, Priority
 from gateway.recheck import look_again
 from gateway.settings import Seconds, Settings
 from gateway.store import Store
-from gateway.store.base import ClaimedSms, split_lane
-from gateway.worker import Bell, Crew, Stage, run_to_end
+from gateway.store.base import ClaimedSms, Settled, split_lane
+from gateway.worker import Bell, Clerks, Crew, Stage
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +49,10 @@ _PROBE_AFTER_S = 30.0
 
 _LONGEST_WISH_S = 3600.0
 """A carrier that wants to be left alone for longer is asked again earlier."""
+
+
+_MOST_RECORDING = 2
+"""What became of so many calls of one runner may be on its way to the disk; then the next call waits."""
 
 
 class DispatcherSettings(Settings):
@@ -77,6 +84,15 @@ class _Lane:
     route: str
     runners: int = 0
     is_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trip:
+    """One batch on its way: whose it is, by which carrier, and who records what becomes of it."""
+
+    way: Way
+    link: Link
+    clerks: Clerks
 
 
 class Dispatcher:
@@ -177,12 +193,14 @@ class Dispatcher:
         """Send what is due in one lane, batch after batch, taking turns with other lanes at each carrier."""
         has_sent = False
         try:
-            is_more = True
-            while is_more and (way := self._way_of(lane)) and (link := self._links.choose(way)):
-                with structlog.contextvars.bound_contextvars(account=lane.account, provider=link.name):
-                    async with link.used(), link.turn(self._rank(lane)) as portion:
-                        is_more = await self._send_batch(way, link, portion)
-                has_sent = has_sent or is_more
+            async with Clerks() as clerks:
+                is_more = True
+                while is_more and (way := self._way_of(lane)) and (link := self._links.choose(way)):
+                    await clerks.wait_for_fewer(_MOST_RECORDING)
+                    with structlog.contextvars.bound_contextvars(account=lane.account, provider=link.name):
+                        async with link.used(), link.turn(self._rank(lane)) as portion:
+                            is_more = await self._send_batch(_Trip(way=way, link=link, clerks=clerks), portion)
+                    has_sent = has_sent or is_more
         finally:
             lane.runners -= 1
             if has_sent:
@@ -192,10 +210,11 @@ class Dispatcher:
         account = self._accounts.by_name(lane.account)
         return (Priority.NORMAL if account is None else account.priority).rank
 
-    async def _send_batch(self, way: Way, link: Link, portion: Portion) -> bool:
+    async def _send_batch(self, trip: _Trip, portion: Portion) -> bool:
         """Return whether to go on: something was claimed, so that there may be more, or another carrier is next."""
-        if self._stage.is_stopping:
+        if self._stage.is_stopping or trip.clerks.has_failed:
             return False
+        way, link = trip.way, trip.link
         if not self._links.is_open(way, link):
             return True  # it was shut while this waited for its turn
         hold = self._links.hold_of(way.account, link)
@@ -207,26 +226,27 @@ class Dispatcher:
         hold.enter()
         link.gate.enter()
         try:
-            return await self._send_share(way, link, portion, limit)
+            return await self._send_share(trip, portion, limit)
         finally:
             hold.leave()
             link.gate.leave()
 
-    async def _send_share(self, way: Way, link: Link, portion: Portion, limit: int) -> bool:
+    async def _send_share(self, trip: _Trip, portion: Portion, limit: int) -> bool:
         """Send at most so many, for which there is room at the carrier."""
+        link = trip.link
         try:
             with link.exposure.of(limit) as share:
                 call_before = self._clock.monotonic() + _LEASE_MARGIN_S
-                claimed = await self._claim(way, link, limit=limit)
+                claimed = await self._claim(trip, limit=limit)
                 share.shrink(len(claimed))
                 portion.use(len(claimed))
                 if not claimed:
                     return False
-                self._links.count(way, link, len(claimed))
+                self._links.count(trip.way, link, len(claimed))
                 if len(claimed) == limit or link.is_waited_for:
                     self._ring_for_more(link)
                 with self._outcomes.under_way(claimed):
-                    await self._handle(way, link, claimed, call_before=call_before)
+                    await self._handle(trip, claimed, call_before=call_before)
                 return True
         finally:
             if link.is_waited_for:
@@ -237,35 +257,36 @@ class Dispatcher:
         link.is_waited_for = False
         self._stage.bell.ring()
 
-    async def _claim(self, way: Way, link: Link, *, limit: int) -> tuple[ClaimedSms, ...]:
+    async def _claim(self, trip: _Trip, *, limit: int) -> tuple[ClaimedSms, ...]:
         now = self._clock.now()
         claimed = await self._store.claim_sms(
-            lane=way.lane,
-            provider=link.name,
+            lane=trip.way.lane,
+            provider=trip.link.name,
             now=now,
-            lease_until=now + timedelta(seconds=link.carrier.deadline_s + RECORD_S + _LEASE_MARGIN_S),
+            lease_until=now + timedelta(seconds=trip.link.carrier.deadline_s + RECORD_S + _LEASE_MARGIN_S),
             limit=limit,
         )
-        for sms in claimed:
-            _log.info("sms_claimed", envoi_id=sms.envoi_id, sms_id=sms.id, attempt=sms.attempt)
+        with gathered_lines():
+            for sms in claimed:
+                _log.info("sms_claimed", envoi_id=sms.envoi_id, sms_id=sms.id, attempt=sms.attempt)
         return claimed
 
-    async def _handle(self, way: Way, link: Link, claimed: Sequence[ClaimedSms], *, call_before: float) -> None:
+    async def _handle(self, trip: _Trip, claimed: Sequence[ClaimedSms], *, call_before: float) -> None:
         """Look again at what was claimed, hand over what may go, put back the rest."""
-        account = self._accounts.by_name(way.account.name)  # there may have been a reload
+        account = self._accounts.by_name(trip.way.account.name)  # there may have been a reload
         now = self._clock.now()
         if account is None or self._stage.is_stopping:
             back = [postpone(sms, until=now, reason="claimed while stopping or reloading") for sms in claimed]
             await self._outcomes.put_back(claimed, back)
             return
-        ready, held_back = look_again(account, link.carrier, claimed, now)
+        ready, held_back = look_again(account, trip.link.carrier, claimed, now)
         if held_back:
             await self._outcomes.put_back(claimed, held_back)
         if ready:
             if self._clock.monotonic() > call_before:
                 await self._put_back_late(ready)
             else:
-                await self._call(way, link, account, ready)
+                await self._call(trip, account, ready)
 
     async def _put_back_late(self, claimed: Sequence[ClaimedSms]) -> None:
         """The SMS are queued again, unless another node has taken them for lost meanwhile."""
@@ -276,33 +297,35 @@ class Dispatcher:
 
     # --- one call ------------------------------------------------------------------------------------------------
 
-    async def _call(self, way: Way, link: Link, account: Account, ready: Sequence[ClaimedSms]) -> None:
-        """Hand the SMS over; whatever becomes of the call, also if this task is cancelled in it, is recorded."""
+    async def _call(self, trip: _Trip, account: Account, ready: Sequence[ClaimedSms]) -> None:
+        """Hand the SMS over; whatever becomes of the call, also if this task is cancelled in it, is recorded.
+
+        That goes on while the next batch is claimed: on SQLite the two so share a transaction.
+        """
         started = self._clock.monotonic()
         verdicts: Sequence[Verdict] = [Uncertain(raw="the gateway stopped during the call")] * len(ready)
         is_elsewhere_open = False
         pause_at(PausePoint.SMS_CLAIMED)
         try:
-            verdicts = await link.carrier.call(account, ready, self._clock)
+            verdicts = await trip.link.carrier.call(account, ready, self._clock)
             pause_at(PausePoint.SMS_ANSWERED)
-            self._learn(way, link, verdicts)
-            is_elsewhere_open = self._links.choose(way) is not None
+            self._learn(trip, verdicts)
+            is_elsewhere_open = self._links.choose(trip.way) is not None
         finally:
             attempts = [Attempt(sms=sms, verdict=verdict) for sms, verdict in zip(ready, verdicts, strict=True)]
-            duration_ms = round((self._clock.monotonic() - started) * 1000)
-            await run_to_end(
-                self._outcomes.record(
-                    attempts,
-                    duration_ms=duration_ms,
-                    is_elsewhere_open=is_elsewhere_open,
-                    is_stopping=lambda: self._stage.is_stopping,
-                ),
-                name=f"record:{way.lane}",
+            alive = ExitStack()
+            alive.enter_context(self._outcomes.under_way(ready))
+            recording = self._outcomes.record(
+                attempts,
+                duration_ms=round((self._clock.monotonic() - started) * 1000),
+                is_elsewhere_open=is_elsewhere_open,
+                is_stopping=lambda: self._stage.is_stopping,
             )
-            pause_at(PausePoint.SMS_RECORDED)
+            trip.clerks.start(_record(recording, alive), name=f"record:{trip.way.lane}")
 
-    def _learn(self, way: Way, link: Link, verdicts: Sequence[Verdict]) -> None:
+    def _learn(self, trip: _Trip, verdicts: Sequence[Verdict]) -> None:
         """Shut or open the carrier's gate, and the one it has for the account, by what was answered."""
+        way, link = trip.way, trip.link
         unsent = [verdict for verdict in verdicts if isinstance(verdict, NotSent)]
         pausing = [verdict for verdict in unsent if verdict.hold is Hold.PROVIDER]
         holding = [verdict for verdict in unsent if verdict.hold is Hold.ACCOUNT]
@@ -337,6 +360,13 @@ class Dispatcher:
         if retry_at is None:
             return 0.0
         return min((retry_at - self._clock.now()).total_seconds(), _LONGEST_WISH_S)
+
+
+async def _record(recording: Coroutine[Any, Any, Settled], alive: ExitStack) -> None:
+    """What became of a call is on disk; until then its claims are `alive`."""
+    with alive:
+        await recording
+        pause_at(PausePoint.SMS_RECORDED)
 
 
 def _new_lane(name: str) -> _Lane:

@@ -12,10 +12,12 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import Enum
+from itertools import groupby
+from operator import itemgetter
 from typing import Literal, TextIO
 
 import structlog
@@ -38,6 +40,8 @@ _MULTILINE_KEYS = frozenset({"exception", "stack"})
 _CHATTY = ("aiosmtpd", "mail.log", "mail.debug", "httpx", "httpcore", "aiosmtplib", "uvicorn", "alembic", "aiosqlite")
 
 _AS_THEY_ARE = frozenset({bool, int, float, type(None)})
+
+_gathering = threading.local()
 
 _secrets: set[str] = set()
 
@@ -97,11 +101,32 @@ class _Lines:
         return self
 
     def msg(self, line: str) -> None:
+        gathered = getattr(_gathering, "lines", None)
+        if gathered is None:
+            self.write([line])
+        else:
+            gathered.append((self, line))
+
+    def write(self, lines: Iterable[str]) -> None:
+        """The lines are written at once."""
         with self._lock, suppress(OSError, ValueError):
-            self._stream.write(line + "\n")
+            self._stream.write("".join(f"{line}\n" for line in lines))
             self._stream.flush()
 
     debug = info = warning = error = critical = exception = msg
+
+
+@contextmanager
+def gathered_lines() -> Iterator[None]:
+    """The lines of the block are written together at its end: for one event of many things. Nothing in it may wait."""
+    lines: list[tuple[_Lines, str]] = []
+    _gathering.lines = lines
+    try:
+        yield
+    finally:
+        _gathering.lines = None
+        for out, group in groupby(lines, key=itemgetter(0)):
+            out.write(line for _out, line in group)
 
 
 def register_secrets(secrets: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ Diagnostics: events `sms_settled` (info; warning when uncertain), `receipt_learn
 
 import asyncio
 import random
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ from gateway.lifecycle import (
     Uncertain,
     Verdict,
 )
+from gateway.log import gathered_lines
 from gateway.metrics import REGISTRY
 from gateway.policy.accounts import Account, Accounts, OnUnknown
 from gateway.policy.asking import first_ask
@@ -230,7 +232,7 @@ class Outcomes:
         self._mailer_bell = mailer_bell
         self._dispatcher_bell = dispatcher_bell
         self._can_ask = can_ask
-        self._under_way: set[tuple[SmsId, int]] = set()
+        self._under_way: Counts[tuple[SmsId, int]] = Counts()
 
     async def record(
         self,
@@ -242,7 +244,7 @@ class Outcomes:
     ) -> Settled:
         """What became of a call is on disk, and the Not it completes is staged.
 
-        To be called through `run_to_end`. Tries again for a minute while the store is away, or some seconds once
+        To be run to its end (`Clerks`). Tries again for a minute while the store is away, or some seconds once
         `is_stopping()`; then StoreUnavailable, and the SMS stay `sending` until their lease is over.
         """
         jitter = random.random()  # noqa: S311 spreads a herd, hides nothing
@@ -268,9 +270,12 @@ class Outcomes:
 
     @contextmanager
     def under_way(self, claimed: Sequence[ClaimedSms]) -> Iterator[None]:
-        """Within the block these claims are alive, however long it takes: `recover_lost` leaves them alone."""
-        claims = {(sms.id, sms.epoch) for sms in claimed}
-        self._under_way |= claims
+        """Within the block these claims are alive, however long it takes: `recover_lost` leaves them alone.
+
+        The blocks of one claim may overlap: the call, and what becomes of it on its way to the disk.
+        """
+        claims = Counts((sms.id, sms.epoch) for sms in claimed)
+        self._under_way += claims
         try:
             yield
         finally:
@@ -367,9 +372,12 @@ class Outcomes:
         dated = [self._with_ask(one, subjects[one.sms_id], now) for one in settlements]
         settled = await self._store.settle_sms(dated, now, writer.write_not, writer.write_receipts)
         moved = set(settled.moved)
-        for settlement in settlements:
-            if settlement.sms_id in moved:  # else somebody else was first, which is normal
-                _tell(settlement, subjects[settlement.sms_id], duration_ms)
+        with gathered_lines():
+            for settlement in settlements:
+                if settlement.sms_id in moved:  # else somebody else was first, which is normal
+                    _tell(settlement, subjects[settlement.sms_id], duration_ms)
+        for event, count in Counts(one.event for one in settlements if one.sms_id in moved).items():
+            _MOVES.labels(event.value).inc(count)
         tell_learnt(settled.learnt)
         tell_opted_out(settled.opted_out)
         writer.tell(settled.reports)
@@ -437,7 +445,6 @@ def tell_learnt(moves: Sequence[Move]) -> None:
 
 def _tell(settlement: Settlement, subject: _Subject, duration_ms: int | None) -> None:
     state = SMS_MOVES[settlement.from_state][settlement.event]
-    _MOVES.labels(settlement.event.value).inc()
     tell = _log.warning if state is SmsState.UNCERTAIN else _log.info
     tell(
         "sms_settled",

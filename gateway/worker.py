@@ -5,8 +5,8 @@ a row. A look that fails pauses the stage, longer each time, and never ends it: 
 an operator does (`StoreUnusable`), and that ends the process. A task that fails is logged with its traceback and harms
 no other. A stage that is stopped claims nothing more and returns when its tasks have ended.
 
-Two writes run to their end even if they are cancelled, both through `run_to_end`: storing a mail whose DATA is
-complete, and recording what became of a call to a provider. Nothing else is shielded.
+Two writes run to their end even if they are cancelled: storing a mail whose DATA is complete (`run_to_end`), and
+recording what became of a call to a provider (`Clerks`). Nothing else is shielded.
 
 Diagnostics: events `stage_paused` (warning, error), `task_failed`, `call_failed`, `write_failed` (error).
 """
@@ -50,9 +50,67 @@ async def run_to_end(work: Coroutine[Any, Any, T], *, name: str = "run_to_end") 
     if cancellation is None:
         return task.result()
     if not task.cancelled() and (failure := task.exception()) is not None:
-        told = {"error": str(failure)} if isinstance(failure, GatewayError) else {"exc_info": failure}
-        _log.error("write_failed", task=name, **told)
+        _tell_failure(failure, task=name)
     raise cancellation
+
+
+def _tell_failure(failure: BaseException, **about: str) -> None:
+    told = {"error": str(failure)} if isinstance(failure, GatewayError) else {"exc_info": failure}
+    _log.error("write_failed", **about, **told)
+
+
+class Clerks:
+    """Writes that go on beside their owner's work and run to their end, whatever becomes of the owner.
+
+    Leaving the block waits for all of them, also when it is left by a cancellation, which is delivered afterwards; then
+    the first error of theirs is raised, or logged when another exception is on its way. Each must be bounded by its
+    own deadline.
+    """
+
+    def __init__(self) -> None:
+        self._writes: set[asyncio.Task[Any]] = set()
+        self._failure: BaseException | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        cancellation: asyncio.CancelledError | None = None
+        while self._writes:
+            try:
+                await asyncio.wait(self._writes)
+            except asyncio.CancelledError as caught:
+                cancellation = caught
+        if error is None and cancellation is None and self._failure is not None:
+            raise self._failure
+        if self._failure is not None:
+            _tell_failure(self._failure)
+        if cancellation is not None:
+            raise cancellation
+
+    @property
+    def has_failed(self) -> bool:
+        """True once a write has raised: its owner does not go on."""
+        return self._failure is not None
+
+    async def wait_for_fewer(self, count: int) -> None:
+        """Return when fewer than so many are under way."""
+        while len(self._writes) >= count:
+            await asyncio.wait(self._writes, return_when=asyncio.FIRST_COMPLETED)
+
+    def start(self, work: Coroutine[Any, Any, object], *, name: str) -> None:
+        """`work` is under way. It logs as its owner does now."""
+        # Not in a TaskGroup: a group would cancel it together with the owner, perhaps before its first step.
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._writes.add(task)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        self._writes.discard(task)
+        failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._failure = self._failure or failure
 
 
 async def call_or(call: Awaitable[T], otherwise: Callable[[], T], *, name: str) -> T:

@@ -164,3 +164,47 @@ def test_what_is_bound_to_the_work_is_in_its_lines(stream: io.StringIO) -> None:
         structlog.get_logger().info("sms_claimed")
 
     assert read(stream)[0]["account"] == "masociete"
+
+
+def test_a_stream_that_takes_nothing_stops_no_work() -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    log.set_up_logging(form="json", level="info", stream=Full())
+    try:
+        structlog.get_logger().info("sms_settled")
+    finally:
+        structlog.reset_defaults()
+
+
+def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
+    structlog.get_logger().debug("sms_claimed")
+    log.set_up_logging(form="json", level="error", stream=stream)
+    structlog.get_logger().warning("provider_paused")
+    structlog.get_logger().error("account_held")
+
+    assert [line["event"] for line in read(stream)] == ["account_held"]
+
+
+def test_gathered_lines_come_together_in_their_order(stream: io.StringIO) -> None:
+    with log.gathered_lines():
+        for number in range(3):
+            structlog.get_logger().info("sms_claimed", number=number)
+        written = stream.getvalue()
+    structlog.get_logger().info("sms_settled", number=3)
+
+    assert written == ""
+    assert [line["number"] for line in read(stream)] == [0, 1, 2, 3]
+
+
+def test_gathered_lines_are_written_when_the_block_fails(stream: io.StringIO) -> None:
+    def fail() -> None:
+        with log.gathered_lines():
+            structlog.get_logger().info("sms_claimed")
+            raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        fail()
+
+    assert [line["event"] for line in read(stream)] == ["sms_claimed"]

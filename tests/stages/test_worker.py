@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from gateway.store import StoreUnavailable, StoreUnusable
-from gateway.worker import Bell, Crew, Gate, Stage, call_or, run_to_end
+from gateway.worker import Bell, Clerks, Crew, Gate, Stage, call_or, run_to_end
 from tests.support.clock import ManualClock
 
 DEADLINE_S = 5.0
@@ -15,6 +15,113 @@ DEADLINE_S = 5.0
 async def wait_for(event: asyncio.Event) -> None:
     async with asyncio.timeout(DEADLINE_S):
         await event.wait()
+
+
+# --- clerks ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_clerk_writes_goes_on_beside_its_owner_and_is_waited_for() -> None:
+    go_on, seen = asyncio.Event(), list[str]()
+
+    async def write() -> None:
+        await go_on.wait()
+        seen.append("written")
+
+    async with asyncio.timeout(DEADLINE_S):
+        async with Clerks() as clerks:
+            clerks.start(write(), name="write")
+            await asyncio.sleep(0)
+            seen.append("owner goes on")
+            go_on.set()
+        seen.append("left")
+
+    assert seen == ["owner goes on", "written", "left"]
+
+
+async def test_a_clerk_that_had_not_begun_when_its_owner_was_cancelled_writes_all_the_same() -> None:
+    begun, seen = asyncio.Event(), list[str]()
+
+    async def write() -> None:
+        await asyncio.sleep(0)
+        seen.append("written")
+
+    async def owner() -> None:
+        async with Clerks() as clerks:
+            try:
+                begun.set()
+                await asyncio.Event().wait()
+            finally:
+                clerks.start(write(), name="write")
+        seen.append("not reached")
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(owner())
+        await wait_for(begun)
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+
+    assert seen == ["written"]
+    assert task.cancelled()
+
+
+async def test_a_clerk_s_failure_ends_its_owner_s_work_and_is_raised_when_it_leaves() -> None:
+    async def fail() -> None:
+        raise StoreUnavailable("gone")
+
+    async def succeed() -> None:
+        await asyncio.sleep(0)
+
+    async def own() -> None:
+        async with Clerks() as clerks:
+            clerks.start(fail(), name="fail")
+            clerks.start(succeed(), name="succeed")
+            await clerks.wait_for_fewer(1)
+
+            assert clerks.has_failed
+
+    with pytest.raises(StoreUnavailable):
+        await own()
+
+
+async def test_a_clerk_s_failure_is_logged_when_its_owner_fails_too() -> None:
+    async def fail() -> None:
+        raise StoreUnavailable("gone")
+
+    async def own() -> None:
+        async with Clerks() as clerks:
+            clerks.start(fail(), name="fail")
+            raise KeyError("x")
+
+    with structlog.testing.capture_logs() as lines, pytest.raises(KeyError):
+        await own()
+
+    assert [(line["event"], line["error"]) for line in lines] == [("write_failed", "gone")]
+
+
+async def test_no_more_writes_are_under_way_than_asked_for() -> None:
+    events = [asyncio.Event() for _ in range(3)]
+
+    async def write(event: asyncio.Event) -> None:
+        await event.wait()
+
+    async with asyncio.timeout(DEADLINE_S), Clerks() as clerks:
+        for event in events[:2]:
+            clerks.start(write(event), name="write")
+        waiting = asyncio.get_running_loop().create_future()
+
+        async def wait() -> None:
+            await clerks.wait_for_fewer(2)
+            waiting.set_result(None)
+
+        clerks.start(wait(), name="wait")
+        await asyncio.sleep(0)
+
+        assert not waiting.done()
+        for event in events:
+            event.set()
+
+    assert waiting.done()
 
 
 # --- run_to_end ------------------------------------------------------------------------------------------------------
