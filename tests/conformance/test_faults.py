@@ -50,11 +50,11 @@ REPORTS_E164 = """
     import dataclasses
     from gateway.protocol import report_xml
     from gateway.text.msisdn import Msisdn, parse_number
-    answer = report_xml._answer
-    def answer_e164(one, suffix):
+    answer = report_xml._of_answer
+    def answer_e164(one):
         number = parse_number(one.tel or "")
-        return answer(dataclasses.replace(one, tel=number.e164) if isinstance(number, Msisdn) else one, suffix)
-    report_xml._answer = answer_e164
+        return answer(dataclasses.replace(one, tel=number.e164) if isinstance(number, Msisdn) else one)
+    report_xml._of_answer = answer_e164
 """
 
 
