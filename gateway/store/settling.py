@@ -215,15 +215,21 @@ def _lock_unstaged(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[En
     return {EnvoiId(row["id"]): row for row in connection.execute(_LOCK_UNSTAGED, {"b_ids": ids}).mappings()}
 
 
-def unanswered_query(ids: Sequence[EnvoiId]) -> sa.Select[Any]:
+def unanswered_query(ids: Sequence[EnvoiId] | sa.BindParameter[Any]) -> sa.Select[Any]:
     """Those of the envois with an SMS that has no answer yet."""
-    # States as parameters: written out, they would lead SQLite to the index of all that is open, not to these envois
-    return sa.select(_sms.envoi_id).where(_sms.envoi_id.in_(ids), _sms.state.in_(SMS_UNANSWERED)).distinct()
+    # From the last one back, for they go in order: of 500 recipients, one is looked at until the end. States as
+    # parameters: written out, they would lead SQLite to the index of all that is open, not to these envois
+    waiting = sa.select(_sms.id).where(_sms.envoi_id == _envoi.id, _sms.state.in_(SMS_UNANSWERED))
+    last = waiting.order_by(_sms.position.desc()).limit(1).scalar_subquery()
+    return sa.select(_envoi.id).where(_envoi.id.in_(ids), last.is_not(None))
+
+
+_UNANSWERED = unanswered_query(_IDS)
 
 
 def _complete(connection: sa.Connection, ids: Sequence[EnvoiId]) -> list[EnvoiId]:
     """Those of the envois whose every SMS has its answer."""
-    unanswered = set(connection.scalars(unanswered_query(ids))) if ids else set()
+    unanswered = set(connection.scalars(_UNANSWERED, {"b_ids": ids})) if ids else set()
     return [envoi_id for envoi_id in ids if envoi_id not in unanswered]
 
 
