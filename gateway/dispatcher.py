@@ -243,8 +243,10 @@ class Dispatcher:
                 if not claimed:
                     return False
                 self._links.count(trip.way, link, len(claimed))
-                if len(claimed) == limit or link.is_waited_for:
+                if link.is_waited_for:
                     self._ring_for_more(link)
+                elif len(claimed) == limit and self._crew is not None:
+                    self._start_runner(self._crew, trip.way.lane)  # it may find more; no need to look at all lanes
                 with self._outcomes.under_way(claimed):
                     await self._handle(trip, claimed, call_before=call_before)
                 return True
@@ -253,7 +255,7 @@ class Dispatcher:
                 self._ring_for_more(link)
 
     def _ring_for_more(self, link: Link) -> None:
-        """Another runner may find more, or one that was turned away find room."""
+        """A runner that was turned away may find room."""
         link.is_waited_for = False
         self._stage.bell.ring()
 

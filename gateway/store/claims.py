@@ -62,7 +62,7 @@ class Claim:
     limit: int
 
 
-def due_lanes_query(now: datetime) -> sa.Select[Any]:
+def due_lanes_query(now: datetime | sa.BindParameter[datetime]) -> sa.Select[Any]:
     """The lanes that have an SMS to send, by hopping through the index from lane to lane."""
     first = sa.select(sa.func.min(_sms.lane).label("lane")).where(_IS_QUEUED)
     lane = by_index(first, tables.sms, "ix_sms_lane").cte("lane", recursive=True)
@@ -73,9 +73,12 @@ def due_lanes_query(now: datetime) -> sa.Select[Any]:
     return sa.select(lane.c.lane).where(lane.c.lane.is_not(None), is_due)
 
 
+_DUE_LANES = due_lanes_query(sa.bindparam("b_now"))
+
+
 def due_lanes(connection: sa.Connection, now: datetime) -> tuple[str, ...]:
     """The lanes that have an SMS to send, by name."""
-    return tuple(sorted(connection.scalars(due_lanes_query(now))))
+    return tuple(sorted(connection.scalars(_DUE_LANES, {"b_now": now})))
 
 
 def lane_query(lane: str | sa.BindParameter[str], now: datetime | sa.BindParameter[datetime]) -> sa.Select[Any]:

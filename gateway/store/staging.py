@@ -63,15 +63,16 @@ _WANTING = (
     .order_by(_envoi.id)
     .with_for_update(key_share=True, of=tables.envoi)
 )
-INCOMPLETE = (
-    # States as parameters: written out, they would lead SQLite to the index of all that is open, not to these envois
-    sa.select(_sms.envoi_id)
-    .where(
-        _sms.envoi_id.in_(sa.bindparam("ids", expanding=True)),
-        _sms.state.in_(sa.bindparam("states", expanding=True)),
-    )
-    .distinct()
+_LAST = (
+    # From the last one back, for they go in order: of 500 recipients, one is looked at until the end. States as
+    # parameters: written out, they would lead SQLite to the index of all that is open, not to these envois
+    sa.select(_sms.id)
+    .where(_sms.envoi_id == _envoi.id, _sms.state.in_(sa.bindparam("states", expanding=True)))
+    .order_by(_sms.position.desc())
+    .limit(1)
+    .scalar_subquery()
 )
+INCOMPLETE = sa.select(_envoi.id).where(_envoi.id.in_(sa.bindparam("ids", expanding=True)), _LAST.is_not(None))
 """Those of the envois with an SMS in one of the states."""
 
 ANSWERS = (

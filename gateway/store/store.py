@@ -411,11 +411,11 @@ class Store:
 
     async def next_due_at(self, now: datetime) -> datetime | None:
         """When the next SMS becomes due, after `now`: how long to sleep. None when none waits."""
-        return await self._read(watch.next_instant, watch.next_due_query(now))
+        return await self._read(watch.next_due, now)
 
     async def next_report_due_at(self, now: datetime) -> datetime | None:
         """When the next report becomes due, after `now`. None when none waits."""
-        return await self._read(watch.next_instant, watch.next_report_due_query(now))
+        return await self._read(watch.next_report_due, now)
 
     async def count_waiting(self, limit: int) -> int:
         """How many SMS wait to be sent; counted up to `limit`."""

@@ -86,22 +86,32 @@ def find(connection: sa.Connection, query: sa.Select[Any]) -> tuple[LostSms, ...
     )
 
 
-def next_due_query(now: datetime) -> sa.Select[Any]:
+def next_due_query(now: datetime | sa.BindParameter[datetime]) -> sa.Select[Any]:
     """When the next SMS becomes due; what is due already does not count."""
     query = sa.select(sa.func.min(_sms.due_at)).where(one_of("sms.state", (SmsState.QUEUED,)), _sms.due_at > now)
     return by_index(query, tables.sms, "ix_sms_due")
 
 
-def next_report_due_query(now: datetime) -> sa.Select[Any]:
+def next_report_due_query(now: datetime | sa.BindParameter[datetime]) -> sa.Select[Any]:
     """The same of reports."""
     due_at = tables.report.c.due_at
     query = sa.select(sa.func.min(due_at)).where(one_of("report.state", (ReportState.DUE,)), due_at > now)
     return by_index(query, tables.report, "ix_report_due")
 
 
-def next_instant(connection: sa.Connection, query: sa.Select[Any]) -> datetime | None:
-    """The answer to one of these; None when nothing waits."""
-    found: datetime | None = connection.scalar(query)
+_NEXT_DUE = next_due_query(sa.bindparam("b_now"))
+_NEXT_REPORT_DUE = next_report_due_query(sa.bindparam("b_now"))
+
+
+def next_due(connection: sa.Connection, now: datetime) -> datetime | None:
+    """The answer to the first; None when no SMS waits."""
+    found: datetime | None = connection.scalar(_NEXT_DUE, {"b_now": now})
+    return found
+
+
+def next_report_due(connection: sa.Connection, now: datetime) -> datetime | None:
+    """The answer to the second; None when no report waits."""
+    found: datetime | None = connection.scalar(_NEXT_REPORT_DUE, {"b_now": now})
     return found
 
 
