@@ -237,6 +237,7 @@ class SmtpConnection(SMTP, ABC):
             raise HungUp from error
         if secured is None:  # the client broke the connection as the handshake ended
             raise HungUp
+        self._writer_in_clear = self._writer  # from Python 3.11.5 on one that nobody holds closes what it wrote to
         asyncio.StreamReaderProtocol.connection_made(self, secured)
         self.transport = secured
         self._note_tls()
