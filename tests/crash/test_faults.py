@@ -60,8 +60,8 @@ KNOWS_NO_RETRANSMISSION = """
 """
 TELLS_THE_UNKNOWN_AS_SENT = """
     from gateway.protocol.codes import Code
-    from gateway.store import settling
-    settling._answer_code = lambda state, code: Code.C0_SENT
+    from gateway.store import staging
+    staging.answer_code = lambda state, code: Code.C0_SENT
 """
 
 
