@@ -50,9 +50,13 @@ def uncertain_query(before: datetime, limit: int, *, unasked_before: datetime | 
 
 
 def unheard_query(before: datetime, limit: int) -> sa.Select[Any]:
-    """In `accepted` since then or longer, longest first: the network was to say more, and has not."""
+    """In `accepted` since then or longer, longest first: the network was to say more, and has not.
+
+    What a carrier was to send later counts from then.
+    """
     query = _rows(one_of("sms.state", (SmsState.ACCEPTED,)), _sms.since_at, before, limit)
-    return by_index(query, tables.sms, "ix_sms_open")
+    was_to_go = sa.or_(_sms.deliver_at.is_(None), _sms.deliver_at <= before)
+    return by_index(query.where(was_to_go), tables.sms, "ix_sms_open")
 
 
 def expired_query(now: datetime, limit: int) -> sa.Select[Any]:

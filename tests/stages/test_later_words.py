@@ -22,7 +22,7 @@ from gateway.store import tables
 from gateway.store.base import NewSms
 from gateway.worker import Crew
 from tests.stages.rig import DEADLINE_S, FakeCarrier, Rig, WatchedStore, always
-from tests.store.samples import new_order, new_sms, rows
+from tests.store.samples import change, new_order, new_sms, rows
 from tests.support.accounts import KEYID, make_account
 from tests.support.clock import START, ManualClock
 
@@ -181,6 +181,22 @@ async def test_after_three_days_nothing_more_is_waited_for(store: WatchedStore, 
     assert (before, found["state"], found["code"]) == (SmsState.ACCEPTED, SmsState.EXPIRED, 0)
     assert b"<code2>999</code2>" in ar["body"]
     assert (await store.backlog()).sms["accepted"] == 0
+
+
+async def test_what_a_carrier_was_to_send_later_is_waited_for_from_then(
+    store: WatchedStore, clock: ManualClock
+) -> None:
+    sms = new_sms()
+    rig = AskingRig(store, clock, FakeCarrier())
+    async with rig.sent(sms):
+        await change(store, tables.sms.update().values(deliver_at=START + timedelta(days=5)))
+    clock.advance(4 * 86_400)
+    await rig.janitor.clean()
+    before = await state(store, sms)
+    clock.advance(4 * 86_400)
+    await rig.janitor.clean()
+
+    assert (before, await state(store, sms)) == (SmsState.ACCEPTED, SmsState.EXPIRED)
 
 
 async def test_a_late_word_changes_nothing_and_is_there_for_the_operator(
