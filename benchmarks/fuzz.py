@@ -24,7 +24,6 @@ with atheris.instrument_imports(include=["gateway"]):
     from gateway.intake.order import Arrival, IntakeRules
     from gateway.intake.submission import Submission
     from gateway.lifecycle import Accepted, MailId, SmsState
-    from gateway.outcomes import ReportRules
     from gateway.policy.accounts import Account, Accounts
     from gateway.policy.admission import Admission, QueuedSms, admit
     from gateway.policy.texts import TEXT_PROFILES
@@ -33,6 +32,7 @@ with atheris.instrument_imports(include=["gateway"]):
     from gateway.protocol.reading import Limits, Unreadable
     from gateway.providers.isendpro_answers import assign, read_entries, verdict_of_entry
     from gateway.reader.inline import InlineReader
+    from gateway.reports import ReportRules
     from gateway.text.gsm import is_gsm
 
 from tests.support.accounts import make_account

@@ -31,7 +31,6 @@ from gateway.intake.judging import Judge, Taken
 from gateway.intake.order import Arrival, IntakeRules
 from gateway.intake.submission import Submission
 from gateway.lifecycle import MailId, SmsState
-from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TEXT_PROFILES
 from gateway.protocol.envoi import Mode
@@ -39,6 +38,7 @@ from gateway.protocol.reading import Limits
 from gateway.reader.inline import InlineReader, Reader
 from gateway.reader.pool import ReaderPool
 from gateway.reader.settings import ReadingSettings
+from gateway.reports import ReportRules
 from tests.support.accounts import make_account
 
 P = ParamSpec("P")

@@ -29,11 +29,12 @@ from gateway.clock import Clock
 from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
 from gateway.links import Link, Links, Portion, Way, way_of
 from gateway.log import gathered_lines
-from gateway.outcomes import RECORD_S, Attempt, Outcomes, postpone
+from gateway.outcomes import RECORD_S, Attempt, Outcomes
 from gateway.pauses import PausePoint, pause_at
 from gateway.policy.accounts import Account, Accounts, Priority
 from gateway.recheck import look_again
 from gateway.settings import Seconds, Settings
+from gateway.settlements import postpone
 from gateway.store import Store
 from gateway.store.base import ClaimedSms, Settled, split_lane
 from gateway.worker import Bell, Clerks, Crew, Stage

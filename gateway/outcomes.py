@@ -1,8 +1,8 @@
 """Every move of an SMS after its claim, and the report that follows.
 
 Verdicts, lost leases, unknown fates, validity and silence all end here, as `Settlement`s; the store moves the rows and
-stages the reports in the same transaction. What is decided is pure (`settle_verdict`, `resolve`); this class
-adds the time, writes, rings the bells, and logs one line per move.
+stages the reports in the same transaction. What is decided is pure (`settlements`); this class adds the
+time, writes, rings the bells, and logs one line per move.
 
 Promises. Only a proven "not sent" is tried again by itself. What is unknown stays `uncertain` until somebody knows or
 the account's own choice is applied, and is never reported as 0 (docs/protocol.md §9).
@@ -17,10 +17,7 @@ from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from decimal import Decimal
-from functools import partial
-from typing import assert_never
+from datetime import datetime
 
 import structlog
 from prometheus_client import Counter
@@ -28,56 +25,29 @@ from prometheus_client import Counter
 from gateway.clock import Clock
 from gateway.lifecycle import (
     SMS_MOVES,
-    Accepted,
     EnvoiId,
-    Hold,
-    NotSent,
-    Refused,
     SmsEvent,
     SmsId,
     SmsState,
-    Uncertain,
     Verdict,
 )
 from gateway.log import gathered_lines
 from gateway.metrics import REGISTRY
-from gateway.policy.accounts import Account, Accounts, OnUnknown
+from gateway.policy.accounts import Accounts
 from gateway.policy.asking import first_ask
-from gateway.policy.retry import sms_delay
 from gateway.protocol.codes import Code
-from gateway.reports import ReportRules, ReportWriter, render_not_report
+from gateway.reports import ReportRules, ReportWriter
+from gateway.settlements import expire, give_up_hearing, lose, resolve, settle_verdict
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import ClaimedSms, LostSms, Move, OptOut, Settled, Settlement
-from gateway.store.refusing import OPTED_OUT
 from gateway.store.two_way import Stopped
 from gateway.text.msisdn import mask
 from gateway.worker import Bell
-
-__all__ = [
-    "RECORD_S",
-    "Attempt",
-    "Outcomes",
-    "ReportRules",
-    "postpone",
-    "refuse",
-    "render_not_report",
-    "resolve",
-    "settle_verdict",
-    "tell_learnt",
-    "tell_opted_out",
-    "tell_stopped",
-]
 
 _log = structlog.get_logger(__name__)
 
 _MOVES = Counter("mail2sms_sms_moves_total", "Moves of SMS after their claim.", ("event",), registry=REGISTRY)
 _OPTOUTS = Counter("mail2sms_optouts_total", "Numbers put on the STOP list.", ("source",), registry=REGISTRY)
-
-_MOST_UNKNOWN_ATTEMPTS = 2
-"""`on_unknown = "resend"` sends once more, not for ever: a carrier whose answers are always lost may have sent all."""
-
-_MOST_COST = 1_000_000
-"""No SMS costs that much in any currency; beyond, a carrier's amount is no amount."""
 
 _RECORD_PAUSES_S = (0.1, 0.5, 2.0, *[5.0] * 11)
 """Between tries to store what became of a call while the store is away. After the last the lease decides: uncertain."""
@@ -95,106 +65,6 @@ class Attempt:
 
     sms: ClaimedSms
     verdict: Verdict
-
-
-# --- decisions, pure -------------------------------------------------------------------------------------------------
-
-
-def settle_verdict(
-    sms: ClaimedSms, verdict: Verdict, *, now: datetime, jitter: float, is_elsewhere_open: bool
-) -> Settlement:
-    """Return the move a verdict causes.
-
-    A "not sent" whose next try would come after the validity waits for its end there, with its code, and the janitor
-    expires it. `is_elsewhere_open`: another carrier of its route is up, so trouble of this one costs no time.
-    """
-    move = partial(Settlement, sms_id=sms.id, epoch=sms.epoch, from_state=SmsState.SENDING, raw=verdict.raw)
-    match verdict:
-        case Accepted():
-            return move(
-                event=SmsEvent.TAKEN,
-                code=Code.C0_SENT,
-                provider_ref=verdict.provider_ref,
-                parts=verdict.parts,
-                cost_micros=None if verdict.cost is None else to_micros(verdict.cost),
-                currency=None if verdict.cost is None else verdict.currency,
-            )
-        case Refused():
-            return move(event=SmsEvent.REFUSED, code=verdict.code, reason="refused by the carrier")
-        case Uncertain():
-            return move(event=SmsEvent.LOST, reason="the carrier's answer is not known")
-        case NotSent():
-            delay = sms_delay(verdict.hold, attempt=sms.attempt, jitter=jitter, now=now, retry_at=verdict.retry_at)
-            if verdict.hold is not Hold.SMS and is_elsewhere_open:
-                delay = timedelta(0)
-            return move(
-                event=SmsEvent.NOT_SENT,
-                code=verdict.code,
-                reason=f"not sent: {verdict.hold.value} has to wait",
-                due_at=min(now + delay, sms.expires_at),
-            )
-        case _:
-            assert_never(verdict)
-
-
-def to_micros(amount: Decimal) -> int | None:
-    """Return an amount in millionths, as a row holds it; None when it is none that could have been billed."""
-    if not amount.is_finite() or abs(amount) >= _MOST_COST:
-        return None
-    return int((amount * 1_000_000).to_integral_value())
-
-
-def postpone(sms: ClaimedSms, *, until: datetime, reason: str) -> Settlement:
-    """Return the move of an SMS that was claimed but not handed over; it does not count as an attempt."""
-    return Settlement(
-        sms_id=sms.id,
-        epoch=sms.epoch,
-        from_state=SmsState.SENDING,
-        event=SmsEvent.POSTPONED,
-        due_at=min(until, sms.expires_at),
-        reason=reason,
-    )
-
-
-def refuse(sms: ClaimedSms, *, code: Code, reason: str) -> Settlement:
-    """Return the move of a claimed SMS that may no longer be sent."""
-    return Settlement(
-        sms_id=sms.id,
-        epoch=sms.epoch,
-        from_state=SmsState.SENDING,
-        event=SmsEvent.REFUSED,
-        code=code,
-        reason=reason,
-    )
-
-
-def stop(sms: ClaimedSms) -> Settlement:
-    """Return the move of a claimed SMS whose number is on the STOP list by now (docs/protocol.md §5.6)."""
-    return Settlement(
-        sms_id=sms.id,
-        epoch=sms.epoch,
-        from_state=SmsState.SENDING,
-        event=SmsEvent.CANCELLED,
-        code=Code.C11_NUMBER_BLACKLISTED,
-        reason=OPTED_OUT,
-    )
-
-
-def resolve(sms: LostSms, account: Account | None, *, now: datetime) -> Settlement:
-    """Return the move of an SMS that stayed uncertain for the whole window: the account's choice is applied.
-
-    An account that is no longer configured has chosen nothing: nothing is sent for it.
-    """
-    move = partial(Settlement, sms_id=sms.id, epoch=sms.epoch, from_state=SmsState.UNCERTAIN)
-    may_resend = (
-        account is not None
-        and account.on_unknown is OnUnknown.RESEND
-        and sms.unknown_attempts < _MOST_UNKNOWN_ATTEMPTS
-        and now < sms.expires_at
-    )
-    if may_resend:
-        return move(event=SmsEvent.RESENT, due_at=now, reason='fate unknown, on_unknown = "resend"')
-    return move(event=SmsEvent.EXPIRED, code=Code.C999_ERROR, reason="fate unknown")  # docs/protocol.md §9
 
 
 # --- the moves -------------------------------------------------------------------------------------------------------
@@ -282,24 +152,8 @@ class Outcomes:
             self._under_way -= claims
 
     async def recover_lost(self, found: Sequence[LostSms]) -> int:
-        """SMS that are in `sending` for longer than their lease are uncertain; return how many moved.
-
-        The process died, or was cut off, during the call: nothing is proven.
-        """
-        lost = [sms for sms in found if (sms.id, sms.epoch) not in self._under_way]
-        return await self._settle_lost(
-            lost,
-            [
-                Settlement(
-                    sms_id=sms.id,
-                    epoch=sms.epoch,
-                    from_state=SmsState.SENDING,
-                    event=SmsEvent.LOST,
-                    reason="the process ended, or was cut off, during the call",
-                )
-                for sms in lost
-            ],
-        )
+        """SMS that are in `sending` for longer than their lease are uncertain (`lose`); return how many moved."""
+        return await self._settle_lost([sms for sms in found if (sms.id, sms.epoch) not in self._under_way], lose)
 
     async def resolve_uncertain(self, *, before: datetime, limit: int, unasked_before: datetime | None = None) -> int:
         """SMS uncertain since before that instant are sent again or expired (999), as their account chose.
@@ -308,57 +162,24 @@ class Outcomes:
         """
         now = self._clock.now()
         lost = await self._store.uncertain_sms(before, limit, unasked_before=unasked_before)
-        return await self._settle_lost(
-            lost, [resolve(sms, self._accounts().by_name(sms.account), now=now) for sms in lost]
-        )
+        return await self._settle_lost(lost, lambda sms: resolve(sms, self._accounts().by_name(sms.account), now=now))
 
     async def expire(self, *, limit: int) -> int:
-        """SMS past their validity have expired, with the code of their last "not sent", or 999.
-
-        999 also when one attempt was never resolved: another code would say that nothing was sent.
-        """
-        overdue = await self._store.expired_sms(self._clock.now(), limit)
-        return await self._settle_lost(
-            overdue,
-            [
-                Settlement(
-                    sms_id=sms.id,
-                    epoch=sms.epoch,
-                    from_state=sms.state,
-                    event=SmsEvent.EXPIRED,
-                    code=Code.C999_ERROR if sms.code is None or sms.unknown_attempts else sms.code,
-                    reason="not sent within its validity",
-                )
-                for sms in overdue
-            ],
-        )
+        """SMS past their validity have expired, with the code of their last "not sent", or 999."""
+        return await self._settle_lost(await self._store.expired_sms(self._clock.now(), limit), expire)
 
     async def end_unheard(self, *, before: datetime, limit: int) -> int:
         """SMS accepted before that instant have expired: nothing more is waited for. The Not says 0, as it would have.
 
         Whether they arrived is not known (docs/protocol.md §8.6).
         """
-        unheard = await self._store.unheard_sms(before, limit)
-        return await self._settle_lost(
-            unheard,
-            [
-                Settlement(
-                    sms_id=sms.id,
-                    epoch=sms.epoch,
-                    from_state=SmsState.ACCEPTED,
-                    event=SmsEvent.EXPIRED,
-                    code=Code.C0_SENT,
-                    reason="accepted, and no further word of it",
-                )
-                for sms in unheard
-            ],
-        )
+        return await self._settle_lost(await self._store.unheard_sms(before, limit), give_up_hearing)
 
-    async def _settle_lost(self, lost: Sequence[LostSms], settlements: Sequence[Settlement]) -> int:
+    async def _settle_lost(self, lost: Sequence[LostSms], decide: Callable[[LostSms], Settlement]) -> int:
         if not lost:
             return 0
         subjects = {sms.id: _of_lost(sms) for sms in lost}
-        return len((await self._settle(settlements, subjects)).moved)
+        return len((await self._settle([decide(sms) for sms in lost], subjects)).moved)
 
     async def _settle(
         self,
@@ -370,7 +191,7 @@ class Outcomes:
         now = self._clock.now()
         writer = ReportWriter(now=now, rules=self._rules, accounts=self._accounts)
         dated = [self._with_ask(one, subjects[one.sms_id], now) for one in settlements]
-        settled = await self._store.settle_sms(dated, now, writer.write_not, writer.write_receipts)
+        settled = await self._store.settle_sms(dated, now, *writer.both)
         moved = set(settled.moved)
         with gathered_lines():
             for settlement in settlements:

@@ -15,11 +15,12 @@ from prometheus_client import Counter
 from gateway.clock import Clock
 from gateway.lifecycle import SmsEvent, SmsState
 from gateway.metrics import REGISTRY
-from gateway.outcomes import tell_learnt, tell_opted_out, to_micros
+from gateway.outcomes import tell_learnt, tell_opted_out
 from gateway.policy.accounts import Accounts
 from gateway.policy.asking import first_ask
 from gateway.providers.base import Fate, Receipt
 from gateway.reports import ReportRules, ReportWriter
+from gateway.settlements import to_micros
 from gateway.store import Store
 from gateway.store.words import Learnt, Word, Words
 from gateway.worker import Bell
@@ -72,7 +73,7 @@ class Receipts:
             words=tuple(_word_of(receipt, now) for receipt in receipts),
             ask_at=self._find_ask(provider, now),
         )
-        learnt = await self._store.learn(said, now, writer.write_not, writer.write_receipts)
+        learnt = await self._store.learn(said, now, *writer.both)
         for receipt in receipts:
             _RECEIPTS.labels(provider, receipt.fate.value).inc()
         self._tell(learnt, writer)
@@ -82,7 +83,7 @@ class Receipts:
         """Words that came too early are applied as far as they can be now; return how many SMS moved by it."""
         now = self._clock.now()
         writer = self._new_writer(now)
-        learnt = await self._store.learn_kept(now, limit, writer.write_not, writer.write_receipts)
+        learnt = await self._store.learn_kept(now, limit, *writer.both)
         self._tell(learnt, writer)
         return len(learnt.moves)
 

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from gateway.carrier import Carrier
-from gateway.outcomes import postpone, refuse, stop
 from gateway.policy.accounts import Account
 from gateway.policy.window import Go, Refuse, Wait, recheck
+from gateway.settlements import postpone, refuse, stop
 from gateway.store.base import ClaimedSms, Settlement
 
 

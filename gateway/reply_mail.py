@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from gateway.ids import new_id
 from gateway.lifecycle import ReportId
-from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Account, Accounts, ReplyNumbers
 from gateway.protocol.report import ReportKind
+from gateway.reports import ReportRules
 from gateway.store.base import NewReport
 from gateway.store.two_way import TakenReply
 from gateway.text.msisdn import mask

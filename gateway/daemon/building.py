@@ -8,7 +8,6 @@ from gateway.config import Config
 from gateway.identity.vouching import Vouching
 from gateway.intake import Intake, IntakeRules
 from gateway.intake.judging import Judge
-from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts, AuthMethod
 from gateway.policy.optout import find_exempt, list_keepers
 from gateway.policy.texts import TEXT_PROFILES, TextProfile, described_profile
@@ -19,6 +18,7 @@ from gateway.providers.webhook import WebhookSettings
 from gateway.reader.inline import InlineReader, Reader
 from gateway.reader.pool import ReaderPool
 from gateway.reader.quarantine import Quarantine
+from gateway.reports import ReportRules
 from gateway.smtp.passwords import User
 from gateway.store import Store
 from gateway.store.database import sqlite_path

@@ -9,11 +9,11 @@ from datetime import timedelta
 
 from gateway.ids import new_id
 from gateway.lifecycle import ReportId
-from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Account
 from gateway.policy.report_address import ReportTo, judge_contact
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind
+from gateway.reports import ReportRules
 from gateway.store.base import CreditAlert, CreditWatch, NewReport
 
 _LOW = """\

@@ -9,9 +9,9 @@ from gateway.intake.judging import Judgement, NotTaken, Taken, reply_taken
 from gateway.intake.order import Destination
 from gateway.intake.submission import Reply
 from gateway.lifecycle import ReportId, SmsState
-from gateway.outcomes import ReportRules, render_not_report
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind, SmsAnswer
+from gateway.reports import ReportRules, render_not_report
 from gateway.store.base import AnsweredEnvoi, Duplicate, Foreseen, NewEnvoi, NewReport, Order, Retransmitted, Stored
 from gateway.store.refusing import refuse
 

@@ -8,7 +8,6 @@ from gateway.ids import new_id
 from gateway.intake.credit_warning import watch_credit
 from gateway.intake.submission import Submission
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsId, SmsState
-from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Account, ReceiptsBy
 from gateway.policy.admission import Admission, QueuedSms, RefusedSms, admit, read_email_id, read_tracker
 from gateway.policy.report_address import ReportTo, judge_report_address
@@ -20,6 +19,7 @@ from gateway.protocol.mime import Headers
 from gateway.protocol.report import Ack, Not, ReportKind, SmsAnswer
 from gateway.protocol.report_xml import render_ack, render_not
 from gateway.reader.mail import Reading
+from gateway.reports import ReportRules
 from gateway.store.base import NewEnvoi, NewMail, NewReport, NewSms, Order
 
 

@@ -15,12 +15,10 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
 import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
-from pathlib import Path
 
 import prometheus_client
 import structlog
@@ -38,6 +36,7 @@ from gateway.smtp.peer import Address, client_address, client_key, is_within
 from gateway.smtp.proxy_header import BadHeader, Brought, read_header
 from gateway.smtp.session import SmtpSession
 from gateway.smtp.settings import SmtpSettings, Tls, parse_listen
+from gateway.smtp.sockets import BACKLOG, listen_on, within_descriptors
 from gateway.smtp.tally import Tally
 from gateway.smtp.tls import TlsKeeper
 from gateway.smtp.wire import ByteBudget
@@ -60,10 +59,6 @@ _REFUSALS = {
 }
 _BAD_HEADER = "bad_proxy_header"
 
-BACKLOG = 1_024
-_DESCRIPTORS = Path("/proc/self/fd")
-_USED_IF_UNKNOWN = 64
-_RESERVED_DESCRIPTORS = 8
 _REFUSAL_LOG_INTERVAL_S = 1.0
 _ACCEPT_PAUSE_S = 1.0
 """No descriptor is free, most likely: one will be."""
@@ -139,11 +134,11 @@ class Listener:
         for entrance in find_entrances(self.settings):
             for listen in entrance.listen:
                 try:
-                    self._sockets += [(sock, entrance) for sock in await _listen(*parse_listen(listen))]
+                    self._sockets += [(sock, entrance) for sock in await listen_on(*parse_listen(listen))]
                 except OSError as error:
                     self._stop_listening()
                     raise ListenError(listen, error) from error
-        self._max_connections = _within_descriptors(self.settings.max_connections)
+        self._max_connections = within_descriptors(self.settings.max_connections)
         if self._max_connections < self.settings.max_connections:
             _log.warning("connections_capped", configured=self.settings.max_connections, possible=self._max_connections)
         return tuple(sock.getsockname()[:2] for sock, _ in self._sockets)
@@ -372,33 +367,6 @@ class Listener:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
-
-
-async def _listen(host: str, port: int) -> list[socket.socket]:
-    """Return a listening socket for every address of the host. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    try:
-        for family, _, _, _, address in found:
-            sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
-            sockets[-1].settimeout(0)
-    except OSError:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
-
-
-def _within_descriptors(wanted: int) -> int:
-    """Return how many of the wanted sessions the descriptor limit carries.
-
-    Half of what is free and no more: store, HTTP and the refusals themselves need descriptors too.
-    """
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
-        return wanted
-    used = sum(1 for _ in _DESCRIPTORS.iterdir()) if _DESCRIPTORS.is_dir() else _USED_IF_UNKNOWN
-    return max(1, min(wanted, (limit - used) // 2 - _RESERVED_DESCRIPTORS))
 
 
 def _quieten_aiosmtpd() -> None:

@@ -33,11 +33,10 @@ SENDS_AGAIN_WHAT_WAS_UNDER_WAY = """
     from gateway.outcomes import Outcomes
     from gateway.store.base import Settlement
     async def requeue(outcomes, lost):
-        return await outcomes._settle_lost(lost, [
-            Settlement(sms_id=sms.id, epoch=sms.epoch, from_state=SmsState.SENDING, event=SmsEvent.NOT_SENT,
-                       due_at=outcomes._clock.now())
-            for sms in lost
-        ])
+        return await outcomes._settle_lost(lost, lambda sms: Settlement(
+            sms_id=sms.id, epoch=sms.epoch, from_state=SmsState.SENDING, event=SmsEvent.NOT_SENT,
+            due_at=outcomes._clock.now(),
+        ))
     Outcomes.recover_lost = requeue
 """
 FORGETS_WHAT_WAS_UNDER_WAY = """

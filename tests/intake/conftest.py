@@ -12,12 +12,12 @@ import pytest
 
 from gateway.identity.vouching import Vouching
 from gateway.intake import Intake, IntakeRules, Reply, Submission
-from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Accounts
 from gateway.policy.texts import TEXT_PROFILES
 from gateway.protocol.envoi import Mode
 from gateway.protocol.reading import Limits
 from gateway.reader.inline import InlineReader, Reader
+from gateway.reports import ReportRules
 from gateway.store import Store, StoreSettings, migrate
 from tests.support.accounts import make_account
 from tests.support.clock import ManualClock

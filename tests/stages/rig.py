@@ -11,10 +11,11 @@ from gateway.carrier import Carrier
 from gateway.dispatcher import Dispatcher, DispatcherSettings
 from gateway.janitor import Janitor, JanitorSettings
 from gateway.lifecycle import Accepted, ReportEvent, ReportId, SmsEvent, Verdict
-from gateway.outcomes import Outcomes, ReportRules
+from gateway.outcomes import Outcomes
 from gateway.policy.accounts import Account, Accounts
 from gateway.providers.base import Batch
 from gateway.receipts import Receipts
+from gateway.reports import ReportRules
 from gateway.store import Store, StoreSettings, tables
 from gateway.store.base import (
     ClaimedSms,

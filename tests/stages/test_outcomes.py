@@ -21,9 +21,9 @@ from gateway.lifecycle import (
     Uncertain,
     Verdict,
 )
-from gateway.outcomes import postpone, refuse, resolve, settle_verdict
 from gateway.policy.accounts import OnUnknown
 from gateway.protocol.codes import Code
+from gateway.settlements import postpone, refuse, resolve, settle_verdict
 from gateway.store.base import ClaimedSms, LostSms, Settlement
 from tests.support.accounts import make_account
 from tests.support.clock import START

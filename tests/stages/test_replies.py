@@ -11,12 +11,12 @@ from structlog.testing import capture_logs
 
 from gateway.lifecycle import Refused, SmsEvent
 from gateway.mailer import render_mail
-from gateway.outcomes import ReportRules
 from gateway.policy.accounts import Account, Accounts
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind
 from gateway.providers.base import Reply, ReplyPart
 from gateway.replies import PATIENCE, Replies, clean_text
+from gateway.reports import ReportRules
 from gateway.store import Store, StoreUnavailable, tables
 from gateway.store.base import ClaimedReport, ClaimedSms, OptOut, OptOutSource, RenderNot
 from gateway.store.two_way import NewReply, ReplyOutcome, ReplyRules, StopRules
