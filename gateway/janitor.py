@@ -19,7 +19,8 @@ from gateway.outcomes import Outcomes
 from gateway.receipts import Receipts
 from gateway.settings import Seconds, Settings
 from gateway.store import Store
-from gateway.store.base import LostSms, SendingReport
+from gateway.store.base import LostSms
+from gateway.store.outgoing import SendingReport
 from gateway.worker import Bell, Crew, Stage
 
 _log = structlog.get_logger(__name__)

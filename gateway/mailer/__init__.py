@@ -26,7 +26,7 @@ from gateway.metrics import REGISTRY
 from gateway.pauses import PausePoint, pause_at
 from gateway.policy.retry import report_delay
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import ClaimedReport, ReportSettlement
+from gateway.store.outgoing import ClaimedReport, ReportSettlement
 from gateway.worker import Bell, Crew, Gate, Stage
 
 __all__ = ["Mailer", "ReportSettings", "SmarthostError", "UnsafeHeader", "render_mail"]

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 
 from gateway.errors import GatewayError
 from gateway.protocol.report import ReportKind
-from gateway.store.base import ClaimedReport
+from gateway.store.outgoing import ClaimedReport
 
 _LINE_LIMIT_BYTES = 998  # RFC 5321 §4.5.3.1.6, without its CRLF
 

@@ -11,7 +11,7 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.mailer.mail import UnsafeHeader, is_plain_address, render_mail
 from gateway.settings import Seconds, Settings
-from gateway.store.base import ClaimedReport
+from gateway.store.outgoing import ClaimedReport
 
 REASON_LIMIT = 300
 """Characters kept of what the smarthost said."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, unique
 
-from gateway.lifecycle import EnvoiId, MailId, ReportEvent, ReportId, SmsEvent, SmsId, SmsState
+from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportFormat, ReportKind, SmsAnswer
 
@@ -344,15 +344,6 @@ class LostSms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SendingReport:
-    """A report found in `sending`, and how long its claimer may take."""
-
-    id: ReportId
-    epoch: int
-    lease: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PulledIn:
     """How many rows of a time to come were brought back to now."""
 
@@ -360,35 +351,7 @@ class PulledIn:
     reports: int
 
 
-# --- what the mailer gets --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedReport:
-    """A report in `sending`."""
-
-    id: ReportId
-    epoch: int
-    attempt: int
-    kind: ReportKind
-    recipient: str
-    message_id: str
-    in_reply_to: str | None
-    body: bytes
-    created_at: datetime
-    expires_at: datetime
-    subject: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSettlement:
-    """One move of a claimed report. `due_at` is needed for DEFERRED; POSTPONED leaves the row as it was, but free."""
-
-    report_id: ReportId
-    epoch: int
-    event: ReportEvent
-    due_at: datetime | None = None
-    reason: str | None = None  # the smarthost's answer
+# --- for everybody ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from gateway.lifecycle import REPORT_MOVES, ReportEvent, ReportId, ReportState
 from gateway.pauses import PausePoint, pause_at
 from gateway.store import tables
-from gateway.store.base import ClaimedReport, ReportSettlement, SendingReport
 from gateway.store.errors import StoreError
+from gateway.store.outgoing import ClaimedReport, ReportSettlement, SendingReport
 from gateway.store.tables import by_index, one_of
 
 _report = tables.report.c

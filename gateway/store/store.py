@@ -1,12 +1,8 @@
 """The store itself: one public method per step of the flow, one transaction each."""
 
-import asyncio
-import copy
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import sqlalchemy as sa
 
@@ -27,10 +23,10 @@ from gateway.store import (
     tally,
     watch,
 )
+from gateway.store.access import StoreAccess
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
-    ClaimedReport,
     ClaimedSms,
     Credit,
     Foreseen,
@@ -40,31 +36,22 @@ from gateway.store.base import (
     PulledIn,
     Refusal,
     RenderNot,
-    ReportSettlement,
-    SendingReport,
     Settled,
     Settlement,
     Tally,
 )
-from gateway.store.database import Database, connect
-from gateway.store.errors import StoreUnavailable, StoreUnusable, translated
+from gateway.store.database import Database
+from gateway.store.errors import StoreUnavailable, translated
 from gateway.store.group_commit import GroupCommit, Result
+from gateway.store.outgoing import ClaimedReport, ReportSettlement, SendingReport
 from gateway.store.purging import Forgotten, Purged
-from gateway.store.reserve import Reserve
-from gateway.store.schema import check
 from gateway.store.settings import StoreSettings
 from gateway.store.staging import Writers
 from gateway.store.two_way import CarrierOptOut, NewReply, PartKey, ReplyOutcome, ReplyRules, Stopped, StopRules
 from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-_FLUSH_S = 60.0
-"""Longer than any step: there may be a log of some gigabytes."""
-
-
-class Store:
+class Store(StoreAccess):
     """The steps of the flow, each one transaction: committed when the method returns, undone when it raises.
 
     Instants are aware; the store reads no clock, each step is told the time. Every step raises `StoreUnavailable`
@@ -75,62 +62,9 @@ class Store:
     After `StoreUnusable` every step raises it, and `on_ruin` is called: who found it may be one mail's session.
     """
 
-    on_ruin: Callable[[], None] = staticmethod(lambda: None)
-
     def __init__(self, database: Database, settings: StoreSettings) -> None:
-        self._database = database
-        self._settings = settings
-        self._reserve: Reserve | None = None
-        self._ruin: StoreUnusable | None = None
+        super().__init__(database, settings)
         self._group = GroupCommit(self._admit_all)
-
-    @classmethod
-    async def open(
-        cls,
-        settings: StoreSettings,
-        *,
-        read_only: bool = False,
-        may_be_copy: bool = False,
-        reserve: Reserve | None = None,
-    ) -> Self:
-        """The store is there, of this version, and durable; else `StoreUnusable`. Creates and changes nothing.
-
-        `read_only`: steps that write raise `StoreUnavailable`; a daemon at work on the store is not disturbed. A backup
-        that was put into place is refused for writing until it was accepted, unless `may_be_copy`. `reserve` is
-        spent when the disk is full; from then until it is filled again nothing is admitted, and nothing claimed.
-        """
-        with translated():
-            database = connect(settings, read_only=read_only)
-            store = cls(database, settings)
-        store._reserve = reserve
-        try:
-            step = partial(check, may_be_copy=read_only or may_be_copy)
-            await (store._read(step) if read_only else store._write(step))
-            await store.ping()
-        except BaseException:
-            await store.close()
-            raise
-        return store
-
-    async def close(self) -> None:
-        """Every connection is closed; nothing may be asked any more."""
-        with translated():
-            await self._database.close()
-
-    async def ping(self) -> None:
-        """The store answers a question, and is still the one that was opened (readiness)."""
-        async with self._in_time():
-            self._database.check_presence()
-        await self._read(lambda connection: connection.scalar(sa.select(1)))
-
-    async def flush(self) -> None:
-        """Everything that can be read is on disk; for a start, before anything is promised that rests on it.
-
-        A process that was killed in the middle of a commit leaves it in the system's memory, readable and not durable.
-        """
-        with translated():
-            async with asyncio.timeout(max(_FLUSH_S, self._settings.deadline_s)):
-                await self._database.flush()
 
     # --- intake ------------------------------------------------------------------------------------------------------
 
@@ -428,43 +362,3 @@ class Store:
     async def tally(self) -> Tally:
         """How much there is in each state, the final ones too; reads every row."""
         return await self._read(tally.count)
-
-    async def _write(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        async with self._in_time():
-            return await self._database.write(lambda: lambda connection: step(connection, *args, **kwargs))
-
-    async def _read(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        async with self._in_time():
-            return await self._database.read(lambda connection: step(connection, *args, **kwargs))
-
-    @asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[None]:
-        # The first timeout cuts the transaction off and waits for its end; the second is for one that has none, say
-        # on a disk that no longer answers
-        self.raise_if_ruined()
-        try:
-            with translated():
-                async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
-                    async with asyncio.timeout(self._settings.deadline_s):
-                        yield
-        except StoreUnavailable as error:
-            if error.is_full and self._reserve is not None:
-                self._reserve.spend()  # whoever has a result to store tries again, and finds room
-            raise
-        except StoreUnusable as error:
-            self._ruin = error
-            self.on_ruin()
-            raise
-
-    def raise_if_ruined(self) -> None:
-        """Raises what made the store unusable, if anything has."""
-        if self._ruin is not None:
-            raise copy.copy(self._ruin)  # its own, for a traceback grows where it is raised
-
-    @property
-    def _is_full(self) -> bool:
-        return self._reserve is not None and self._reserve.is_spent
-
-    def _refuse_if_full(self) -> None:
-        if self._is_full:
-            raise StoreUnavailable("the disk of the store is full", is_full=True)

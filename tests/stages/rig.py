@@ -17,16 +17,9 @@ from gateway.providers.base import Batch
 from gateway.receipts import Receipts
 from gateway.reports import ReportRules
 from gateway.store import Store, StoreSettings, tables
-from gateway.store.base import (
-    ClaimedSms,
-    NewSms,
-    RenderNot,
-    ReportSettlement,
-    Settled,
-    Settlement,
-    lane_of,
-)
+from gateway.store.base import ClaimedSms, NewSms, RenderNot, Settled, Settlement, lane_of
 from gateway.store.database import Database
+from gateway.store.outgoing import ReportSettlement
 from gateway.store.words import RenderReceipts
 from gateway.worker import Bell
 from tests.store.samples import new_mail, new_order, row, rows

@@ -21,7 +21,8 @@ from gateway.protocol.report import Ack, ReportKind
 from gateway.protocol.report_xml import render_ack
 from gateway.smtp.mailbox import Mailbox, Step
 from gateway.store import StoreUnavailable, tables
-from gateway.store.base import ClaimedReport, NewReport
+from gateway.store.base import NewReport
+from gateway.store.outgoing import ClaimedReport
 from gateway.worker import Bell
 from tests.stages.rig import WatchedStore
 from tests.store.samples import new_order, new_report, row, rows

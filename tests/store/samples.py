@@ -12,17 +12,8 @@ from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsSta
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportFormat, ReportKind
 from gateway.store import Store, tables
-from gateway.store.base import (
-    AnsweredEnvoi,
-    ClaimedReport,
-    ClaimedSms,
-    NewEnvoi,
-    NewMail,
-    NewReport,
-    NewSms,
-    Order,
-    Settlement,
-)
+from gateway.store.base import AnsweredEnvoi, ClaimedSms, NewEnvoi, NewMail, NewReport, NewSms, Order, Settlement
+from gateway.store.outgoing import ClaimedReport
 from gateway.store.words import EndedEnvoi
 from tests.support.clock import START
 

@@ -8,7 +8,8 @@ from gateway.lifecycle import ReportEvent, SmsEvent
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind
 from gateway.store import Store, tables
-from gateway.store.base import Duplicate, NewReport, Order, Refusal, ReportSettlement
+from gateway.store.base import Duplicate, NewReport, Order, Refusal
+from gateway.store.outgoing import ReportSettlement
 from gateway.store.purging import FORGOTTEN, Purged
 from tests.store.samples import (
     NotMaker,

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.lifecycle import REPORT_MOVES, ReportEvent, ReportId, ReportState
 from gateway.store import Store, tables
-from gateway.store.base import ClaimedReport, ReportSettlement, SendingReport
+from gateway.store.outgoing import ClaimedReport, ReportSettlement, SendingReport
 from tests.store.samples import LATER, LEASE, claim_reports, new_order, new_report, row, rows
 from tests.support.clock import START
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from gateway.lifecycle import ReportEvent, SmsEvent, SmsState
 from gateway.store import Store
-from gateway.store.base import LostSms, ReportSettlement, Settlement
+from gateway.store.base import LostSms, Settlement
+from gateway.store.outgoing import ReportSettlement
 from tests.store.samples import (
     LATER,
     LEASE,
