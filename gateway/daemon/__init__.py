@@ -7,7 +7,8 @@ Exit statuses of the process: 0 told to stop, and stopped; 1 a part of it failed
 3 the configuration cannot be used; 4 the store cannot be used, or an address cannot be listened on.
 """
 
-from gateway.daemon.gateway import Addresses, Daemon, StageEnded
+from gateway.daemon.addresses import Addresses
+from gateway.daemon.gateway import Daemon, StageEnded
 from gateway.daemon.process import run
 
 __all__ = ["Addresses", "Daemon", "StageEnded", "run"]

@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping
 
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
+from gateway.daemon.room import Room
+from gateway.daemon.shortage import DiskWatch
 from gateway.identity.vouching import Vouching
 from gateway.intake import Intake, IntakeRules
 from gateway.intake.judging import Judge
+from gateway.lifecycle import SmsState
 from gateway.policy.accounts import Accounts, AuthMethod
 from gateway.policy.optout import find_exempt, list_keepers
 from gateway.policy.texts import TEXT_PROFILES, TextProfile, described_profile
@@ -22,6 +25,7 @@ from gateway.reports import ReportRules
 from gateway.smtp.passwords import User
 from gateway.store import Store
 from gateway.store.database import sqlite_path
+from gateway.store.reserve import Reserve
 from gateway.store.two_way import StopRules
 from gateway.web import Hook
 from gateway.web.receipts import digest_secret
@@ -136,6 +140,22 @@ def build_hooks(config: Config, providers: Mapping[str, Provider]) -> dict[str, 
         if digests and isinstance(provider, ParsesCallbacks):
             hooks[settings.name] = Hook(parser=provider, digests=digests)
     return hooks
+
+
+def build_room(config: Config, *, store: Store, reserve: Reserve | None, clock: Clock) -> Room:
+    """Return what the listener asks at MAIL; PostgreSQL's disk is PostgreSQL's to watch."""
+    database, disk = sqlite_path(config.store), None
+    if database is not None:
+        disk = DiskWatch(database.parent, max_mail_bytes=config.smtp.max_mail_bytes, clock=clock)
+    return Room(store=store, disk=disk, reserve=reserve, most_waiting_sms=config.store.most_waiting_sms)
+
+
+def asking_windows(config: Config) -> dict[SmsState, float]:
+    """How long, in seconds, carriers are asked what became of SMS in these states."""
+    return {
+        SmsState.UNCERTAIN: config.janitor.reconcile_window_s,
+        SmsState.ACCEPTED: config.janitor.receipt_window_s,
+    }
 
 
 def own_hostname(config: Config) -> str:

@@ -10,21 +10,20 @@ Diagnostics: events `daemon_ready`, `drain_cut` (warning: what had to be broken 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 import structlog
 
 from gateway.balances import Balances
-from gateway.carrier import Carrier
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
+from gateway.daemon.addresses import Addresses
 from gateway.daemon.building import (
-    build_hooks,
+    asking_windows,
     build_intake,
+    build_room,
     build_vouching,
-    callback_url,
     own_addresses,
     own_hostname,
     reader_pool,
@@ -34,20 +33,15 @@ from gateway.daemon.building import (
     text_profiles,
 )
 from gateway.daemon.ownership import sole_owner
-from gateway.daemon.room import Room
-from gateway.daemon.shortage import DiskWatch
+from gateway.daemon.present import Present
 from gateway.daemon.soundness import Soundness
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from gateway.inquiries import Inquiries
 from gateway.janitor import Janitor
-from gateway.lifecycle import SmsState
 from gateway.mailer import Mailer
 from gateway.optout_sync import OptOutSync
 from gateway.outcomes import Outcomes
-from gateway.policy.accounts import Accounts
-from gateway.providers.base import LooksUp, Provider
-from gateway.providers.registry import build_provider
 from gateway.receipts import Receipts
 from gateway.replies import Replies
 from gateway.retention import Retention
@@ -56,7 +50,7 @@ from gateway.store import Store, StoreUnavailable
 from gateway.store.base import Backlog
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
-from gateway.web import Callbacks, Hook, HttpServer, health_app
+from gateway.web import Callbacks, HttpServer, health_app
 from gateway.worker import Bell
 
 T = TypeVar("T")
@@ -75,21 +69,6 @@ _PING_S = 5.0
 
 class StageEnded(GatewayError):
     """A part of the gateway ended by itself; the whole cannot go on without it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Addresses:
-    """Where the gateway listens, ports of 0 resolved."""
-
-    smtp: tuple[tuple[str, int], ...]
-    http: tuple[str, int] | None
-
-    def __str__(self) -> str:
-        """`smtp=127.0.0.1:2525 http=127.0.0.1:8025`."""
-        words = ["smtp=" + ",".join(_written(address) for address in self.smtp)]
-        if self.http is not None:
-            words.append("http=" + _written(self.http))
-        return " ".join(words)
 
 
 class Part(Protocol):
@@ -222,35 +201,33 @@ class Daemon:
 
     def _build(self) -> None:
         config, clock = self._config, self._clock
-        self._accounts = Accounts(config.accounts)
-        self._carriers = self._build_carriers(config, {})
-        self._hooks = build_hooks(config, self._list_providers())
-        self._resources.push_async_callback(self._close_carriers)
+        self._present = present = Present(config, clock)
+        self._resources.push_async_callback(present.close)
         mailer_bell, dispatcher_bell = Bell(), Bell()
         outcomes = Outcomes(
             store=self._store,
             clock=clock,
-            accounts=lambda: self._accounts,
+            accounts=lambda: present.accounts,
             rules=report_rules(config),
             mailer_bell=mailer_bell,
             dispatcher_bell=dispatcher_bell,
-            can_ask=self._can_ask,
+            can_ask=present.can_ask,
         )
         receipts = Receipts(
             store=self._store,
             clock=clock,
-            accounts=lambda: self._accounts,
+            accounts=lambda: present.accounts,
             rules=report_rules(config),
             mailer_bell=mailer_bell,
-            can_ask=self._can_ask,
+            can_ask=present.can_ask,
         )
         self._dispatcher = Dispatcher(
             store=self._store,
             outcomes=outcomes,
             clock=clock,
             bell=dispatcher_bell,
-            accounts=self._accounts,
-            carriers=self._carriers,
+            accounts=present.accounts,
+            carriers=present.carriers,
             settings=config.dispatcher,
         )
         self._intake = build_intake(
@@ -261,7 +238,7 @@ class Daemon:
             on_admitted=self._dispatcher.notice,
             on_report=mailer_bell.ring,
         )
-        self._room = self._build_room()
+        self._room = build_room(config, store=self._store, reserve=self._reserve, clock=clock)
         self._store.on_ruin = self._room.bell.ring  # which ends the gateway, whoever it was that found the ruin
         self._listener = Listener(
             config.smtp,
@@ -287,13 +264,21 @@ class Daemon:
         )
         self._build_replies(mailer_bell)
         self._retention = Retention(store=self._store, clock=clock, settings=config.retention)
-        self._inquiries = self._build_inquiries(receipts)
-        self._balances = Balances(clock=clock, carriers=self._carriers)
+        self._inquiries = Inquiries(
+            store=self._store,
+            receipts=receipts,
+            clock=clock,
+            accounts=lambda: present.accounts,
+            providers=lambda: present.providers,
+            windows_s=asking_windows(config),
+            poll_s=config.janitor.every_s,
+        )
+        self._balances = Balances(clock=clock, carriers=present.carriers)
         self._http = None
         if config.http.listen is not None:
             callbacks = Callbacks(
                 clock=clock,
-                find_hook=self._find_hook,
+                find_hook=present.find_hook,
                 take_receipts=receipts.take,
                 take_replies=self._replies.take,
             )
@@ -305,29 +290,14 @@ class Daemon:
             )
             self._http = HttpServer(app, listen=config.http.listen)
 
-    def _build_inquiries(self, receipts: Receipts) -> Inquiries:
-        janitor = self._config.janitor
-        return Inquiries(
-            store=self._store,
-            receipts=receipts,
-            clock=self._clock,
-            accounts=lambda: self._accounts,
-            providers=self._list_providers,
-            windows_s={
-                SmsState.UNCERTAIN: janitor.reconcile_window_s,
-                SmsState.ACCEPTED: janitor.receipt_window_s,
-            },
-            poll_s=janitor.every_s,
-        )
-
     def _build_replies(self, mailer_bell: Bell) -> None:
         """Make what takes replies, and what tells carriers of the STOPs among them."""
-        sync_bell = Bell()
+        present, sync_bell = self._present, Bell()
         self._replies = Replies(
             store=self._store,
             clock=self._clock,
-            accounts=lambda: self._accounts,
-            syncing=lambda: syncing_carriers(self._config),
+            accounts=lambda: present.accounts,
+            syncing=lambda: syncing_carriers(present.config),
             rules=report_rules(self._config),
             own_addresses=own_addresses(self._config),
             mailer_bell=mailer_bell,
@@ -336,41 +306,10 @@ class Daemon:
         self._optout_sync = OptOutSync(
             store=self._store,
             clock=self._clock,
-            carriers=lambda: self._carriers,
-            syncing=lambda: syncing_carriers(self._config),
+            carriers=lambda: present.carriers,
+            syncing=lambda: syncing_carriers(present.config),
             bell=sync_bell,
         )
-
-    def _build_room(self) -> Room:
-        """Return what the listener asks at MAIL; PostgreSQL's disk is PostgreSQL's to watch."""
-        database, disk = sqlite_path(self._config.store), None
-        if database is not None:
-            disk = DiskWatch(database.parent, max_mail_bytes=self._config.smtp.max_mail_bytes, clock=self._clock)
-        most = self._config.store.most_waiting_sms
-        return Room(store=self._store, disk=disk, reserve=self._reserve, most_waiting_sms=most)
-
-    def _build_carriers(self, config: Config, present: Mapping[str, Carrier]) -> dict[str, Carrier]:
-        """Return the carriers of a configuration; one whose settings are the same stays the same object."""
-        carriers = {}
-        for settings in config.providers:
-            kept = present.get(settings.name)
-            if kept is not None and settings in self._config.providers:
-                carriers[settings.name] = kept
-            else:
-                carriers[settings.name] = Carrier(
-                    provider=build_provider(settings, self._clock, callback_url=callback_url(config, settings)),
-                    timeout_s=settings.timeout_s,
-                    width=settings.width,
-                    rate=settings.rate,
-                    low_balance=settings.low_balance,
-                    balance_every_s=settings.balance_every_s,
-                )
-        return carriers
-
-    async def _close_carriers(self) -> None:
-        """Their connections are given back, also when it never came to sending."""
-        for carrier in self._carriers.values():
-            await carrier.provider.close()
 
     # --- reload --------------------------------------------------------------------------------------------------
 
@@ -379,22 +318,20 @@ class Daemon:
 
         Raises ProviderUnusable or DnsUnusable, and nothing has changed, when a carrier or the DNS cannot be set up.
         """
-        carriers = self._build_carriers(config, self._carriers)
-        accounts = Accounts(config.accounts)
         vouching = build_vouching(config, self._clock)
         waiting = self._sections_that_wait(config)
+        present = self._present
+        present.become(config)
         if waiting:
             _log.warning("restart_needed", sections=waiting)
-        self._accounts, self._carriers, self._config = accounts, carriers, config
-        self._hooks = build_hooks(config, self._list_providers())
-        self._intake.reconfigure(accounts, text_profiles(config), vouching)
-        self._balances.reconfigure(carriers)  # before the carriers that are gone are closed
-        await self._dispatcher.reconfigure(accounts, carriers)
+        self._intake.reconfigure(present.accounts, text_profiles(config), vouching)
+        self._balances.reconfigure(present.carriers)  # before the carriers that are gone are closed
+        await self._dispatcher.reconfigure(present.accounts, present.carriers)
         await self._listener.reload(smtp_users(config))
 
     def _sections_that_wait(self, config: Config) -> list[str]:
         fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")
-        return [name for name in fixed if getattr(config, name) != getattr(self._config, name)]
+        return [name for name in fixed if getattr(config, name) != getattr(self._present.config, name)]
 
     # --- stages --------------------------------------------------------------------------------------------------
 
@@ -436,18 +373,6 @@ class Daemon:
                 stage.cancel()
             await asyncio.wait(stages, timeout=_CUT_S)
 
-    # --- what carriers say later ---------------------------------------------------------------------------------
-
-    def _list_providers(self) -> Mapping[str, Provider]:
-        return {name: carrier.provider for name, carrier in self._carriers.items()}
-
-    def _can_ask(self, name: str) -> bool:
-        carrier = self._carriers.get(name)
-        return carrier is not None and isinstance(carrier.provider, LooksUp)
-
-    def _find_hook(self, name: str) -> Hook | None:
-        return self._hooks.get(name)
-
     # --- what HTTP asks ------------------------------------------------------------------------------------------
 
     async def _find_obstacles(self) -> Sequence[str]:
@@ -467,8 +392,3 @@ class Daemon:
                 return await self._store.backlog()
         except (StoreUnavailable, TimeoutError):
             return None
-
-
-def _written(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

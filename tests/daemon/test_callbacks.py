@@ -12,7 +12,7 @@ from gateway.cli.examples.client import submit
 from gateway.clock import Clock
 from gateway.config import Config, load
 from gateway.daemon import Daemon
-from gateway.daemon import gateway as gateway_module
+from gateway.daemon import present as present_module
 from gateway.lifecycle import SmsState
 from gateway.providers.base import Batch, Callback, CallbackUnreadable, Fate, Receipt, Reply
 from gateway.providers.registry import ProviderSettings
@@ -59,7 +59,7 @@ class Carriers:
 @pytest.fixture
 def carriers(monkeypatch: pytest.MonkeyPatch) -> Carriers:
     found = Carriers()
-    monkeypatch.setattr(gateway_module, "build_provider", found.build)
+    monkeypatch.setattr(present_module, "build_provider", found.build)
     return found
 
 

@@ -249,12 +249,12 @@ async def test_a_reload_brings_new_accounts_and_tells_what_waits(
     with structlog.testing.capture_logs() as lines:
         async with Daemon(config) as daemon:
             before = await send(daemon, mail("1", key=key))
-            kept = daemon._carriers["carrier"]
+            kept = daemon._present.carriers["carrier"]
             await daemon.reload(load(config.path, environ={}))
             after = await send(daemon, mail("2", key=key))
             await sandbox.wait_for_messages(1)
 
-            assert daemon._carriers["carrier"] is kept
+            assert daemon._present.carriers["carrier"] is kept
 
     assert (before[:3], after[:3]) == ("550", "250")
     assert [line["sections"] for line in lines if line["event"] == "restart_needed"] == [["janitor"]]

@@ -9,8 +9,7 @@ import pytest
 import structlog
 
 from gateway.config import Config
-from gateway.daemon import Daemon
-from gateway.daemon import gateway as gateway_module
+from gateway.daemon import Daemon, building
 from gateway.daemon import room as room_module
 from gateway.daemon.shortage import DiskWatch
 from gateway.lifecycle import SmsState
@@ -32,7 +31,7 @@ async def on_disk(
 ) -> AsyncIterator[tuple[Config, Path]]:
     """A gateway whose store is on a small disk; what it looks after, it looks after quickly."""
     monkeypatch.setattr(room_module, "EVERY_S", 0.1)
-    monkeypatch.setattr(gateway_module, "DiskWatch", SmallDiskWatch)
+    monkeypatch.setattr(building, "DiskWatch", SmallDiskWatch)
     with small_disk(tmp_path / "disk", 64 * MIB) as disk:
         store = config.store.model_copy(update={"url": f"sqlite:///{disk}/gateway.db", "reserve_bytes": RESERVE})
         await migrate(store)

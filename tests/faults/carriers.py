@@ -63,8 +63,9 @@ class Carrier:
 
 
 def answer(body: bytes, *headers: str, status: int = 200, length: int | None = None) -> bytes:
-    """Return an HTTP answer; `length` may lie."""
-    head = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body) if length is None else length}", *headers]
+    """Return an HTTP answer that tells that its connection ends with it; `length` may lie."""
+    length = len(body) if length is None else length
+    head = [f"HTTP/1.1 {status} Said", f"Content-Length: {length}", "Connection: close", *headers]
     return "\r\n".join([*head, "", ""]).encode() + body
 
 

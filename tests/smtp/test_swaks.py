@@ -1,7 +1,6 @@
 """swaks, which everybody uses to try a mail server, with all that can be offered."""
 
 import asyncio
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,10 +10,7 @@ from gateway.smtp.passwords import User
 from tests.smtp.house import Pem, RememberingHandler, make_certificate, open_house, smtp_settings
 from tests.smtp.test_auth import CHEAP
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("swaks") is None, reason="swaks is not installed; tests/run installs it"),
-]
+pytestmark = pytest.mark.slow
 
 GLPI = User(name="glpi", password_hash=CHEAP.hash("ouvre-toi"), account="masociete")
 
