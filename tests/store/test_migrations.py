@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.lifecycle import ReportState, SmsState
 from gateway.store import Migrated, Store, StoreSettings, StoreUnusable, migrate, tables
+from tests.store.revisions import NEWEST
 from tests.store.samples import LATER, change, claim, new_order, new_report, new_sms, rows
 from tests.store.test_open import execute
 from tests.support.clock import START
@@ -26,7 +27,7 @@ async def test_migrate_creates_a_store_for_its_owner_alone(tmp_path: Path) -> No
     path = tmp_path / "store.db"
     settings = StoreSettings(url=f"sqlite:///{path}")
 
-    assert await migrate(settings) == Migrated(from_revision=None, to_revision="0004")
+    assert await migrate(settings) == Migrated(from_revision=None, to_revision=NEWEST)
     assert path.stat().st_mode & 0o777 == 0o600
     store = await Store.open(settings)
     await store.admit(new_order())
@@ -39,7 +40,7 @@ async def test_migrate_twice_changes_nothing(settings: StoreSettings, store: Sto
     before = await rows(store, tables.mail)
     await store.close()
 
-    assert await migrate(settings) == Migrated(from_revision="0004", to_revision="0004")
+    assert await migrate(settings) == Migrated(from_revision=NEWEST, to_revision=NEWEST)
     again = await Store.open(settings)
     assert await rows(again, tables.mail) == before
     await again.close()
@@ -51,7 +52,7 @@ async def test_nodes_that_migrate_at_the_same_time_wait_for_one_another(postgres
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(migrate(settings)) for _ in range(3)]
 
-    assert sorted(str(task.result().from_revision) for task in tasks) == ["0004", "0004", "None"]
+    assert sorted(str(task.result().from_revision) for task in tasks) == [NEWEST, NEWEST, "None"]
 
 
 async def test_migrate_leaves_another_database_alone(tmp_path: Path) -> None:
