@@ -10,7 +10,7 @@ What becomes of a mail is decided in `judging`, which stores nothing; here it is
 Who calls lets `submit` run to its end even if the client hangs up; what it raises is answered with `451`.
 
 Diagnostics: events `envoi_admitted`, `mail_duplicate`, `mail_retransmitted` (info), `mail_refused`, `credit_low`,
-`credit_gone` (warning); metrics `mail2sms_mails_total` and `mail2sms_sms_admitted_total`.
+`credit_gone` (warning), those of `previous_keys`; metrics `mail2sms_mails_total` and `mail2sms_sms_admitted_total`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +25,7 @@ from gateway.identity.vouching import Vouching
 from gateway.ids import new_id
 from gateway.intake.judging import Ground, Judge, NotTaken, Taken, reply_taken
 from gateway.intake.order import Arrival, IntakeRules
+from gateway.intake.previous_keys import PreviousKeys
 from gateway.intake.submission import Reply, Submission
 from gateway.lifecycle import MailId, ReportId, SmsState
 from gateway.metrics import REGISTRY
@@ -77,6 +78,8 @@ class Intake:
         self._reader = reader
         self._on_admitted = on_admitted
         self._on_report = on_report
+        self._previous_keys = PreviousKeys(clock)
+        self._previous_keys.expect(accounts)
 
     def reconfigure(
         self, accounts: Accounts, text_profiles: Mapping[str, TextProfile], vouching: Vouching | None = None
@@ -89,6 +92,7 @@ class Intake:
             reader=self._reader,
             vouching=vouching,
         )
+        self._previous_keys.expect(accounts)
 
     async def submit(self, submission: Submission) -> Reply:
         """The mail is stored with all it causes, or refused; return what the client is told."""
@@ -101,7 +105,7 @@ class Intake:
             try:
                 match judgement:
                     case Taken():
-                        return await self._admit(judgement.written.order)
+                        return await self._admit(judgement)
                     case NotTaken():
                         return await self._turn_away(judgement)
                     case _:
@@ -125,9 +129,12 @@ class Intake:
             self._on_report()
         return judgement.reply
 
-    async def _admit(self, order: Order) -> Reply:
+    async def _admit(self, taken: Taken) -> Reply:
+        order = taken.written.order
         outcome = await self._store.admit(order)
         pause_at(PausePoint.MAIL_STORED)
+        if taken.allowed.has_previous_key:
+            self._previous_keys.note(order.mail.account, order.mail.header_from)
         account = order.mail.account
         first_id = order.mail.id
         match outcome:

@@ -19,6 +19,7 @@ from gateway.policy.sender import (
     Allowed,
     Client,
     Greeted,
+    InClear,
     NotAnOrder,
     ProvenButWrong,
     Stranger,
@@ -53,6 +54,7 @@ class Ground(Enum):
     NOT_AN_ORDER = "not_an_order"
     UNREADABLE = "unreadable"
     WRONG = "wrong"
+    IN_CLEAR = "in_clear"
     DEFERRED = "deferred"
 
 
@@ -155,6 +157,8 @@ class Judge:
             if verdict.code is Code.C14_ADDRESS_NOT_ALLOWED and client.unheard:
                 return UNHEARD
             return self._refuse_wrong(arrival, read.headers, reading, verdict)
+        if isinstance(verdict, InClear):
+            return _refuse_in_clear(arrival, read.headers, reading, verdict)
         pen = Pen(arrival=arrival, headers=read.headers, account=verdict.account, rules=self._rules)
         written = await self._write(pen, reading, verdict)
         return Taken(headers=read.headers, reading=reading, allowed=verdict, written=written)
@@ -182,7 +186,7 @@ class Judge:
 
     async def _check(
         self, arrival: Arrival, greeted: Greeted, read: MailRead, mode: Mode
-    ) -> tuple[Reading, Allowed | ProvenButWrong]:
+    ) -> tuple[Reading, Allowed | ProvenButWrong | InClear]:
         """Return the reading in its account's mode, and whose mail it is. `read` was read in `mode`."""
         listener_mode = arrival.submission.mode
         first = _first_mode((owner.mode for owner in greeted.owners), listener_mode)
@@ -250,6 +254,14 @@ def _refuse_unreadable(
     return _refuse(arrival, headers, reply, cause=str(error), ground=Ground.UNREADABLE, account=account)
 
 
+def _refuse_in_clear(arrival: Arrival, headers: Headers, reading: Reading, verdict: InClear) -> NotTaken:
+    """Refuse a mail that should have come over TLS; no code says so, hence no Not (docs/protocol.md §1.3)."""
+    reply = Reply(code=550, enhanced="5.7.10", text=f"Refused: {verdict.cause}")
+    cause = f"came without TLS, and its keyid with it: {verdict.cause}"
+    refused = _refuse(arrival, headers, reply, cause=cause, ground=Ground.IN_CLEAR, account=verdict.account)
+    return replace(refused, reading=reading)
+
+
 def _refuse(
     arrival: Arrival,
     headers: Headers | None,
@@ -284,6 +296,7 @@ def _client_of(submission: Submission) -> Client:
         networks=submission.networks,
         authenticated_account=submission.authenticated_account,
         certificate=submission.certificate,
+        is_encrypted=submission.is_encrypted,
     )
 
 

@@ -19,6 +19,7 @@ class Submission:
     mode: Mode
     authenticated_account: str | None = None  # by SMTP AUTH
     certificate: ClientCertificate | None = None  # shown in the TLS handshake
+    is_encrypted: bool = False  # it came over TLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

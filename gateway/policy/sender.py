@@ -68,6 +68,7 @@ class Client:
     certificate: ClientCertificate | None = None
     vouchers: frozenset[Voucher] = frozenset()
     unheard: frozenset[Voucher] = frozenset()  # might have been heard, had the DNS answered
+    is_encrypted: bool = False  # the mail came over TLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ class Allowed:
 
     account: Account
     proof: AuthMethod
+    has_previous_key: bool = False  # the one that the operator wants to take out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,14 @@ class ProvenButWrong:
     code: WrongCode
     cause: str  # one sentence, for the client too
     account: Account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InClear:
+    """All is right but that the mail, and the key in it, came without TLS, which the account requires."""
+
+    account: Account
+    cause: str  # one sentence, for the client too
 
 
 def greet_sender(
@@ -140,19 +150,22 @@ def greet_sender(
     return Greeted(client=client, domain=address.domain, owners=owners)
 
 
-def check_key(greeted: Greeted, keyid: str | None, accounts: Accounts) -> Allowed | ProvenButWrong:
+def check_key(greeted: Greeted, keyid: str | None, accounts: Accounts) -> Allowed | ProvenButWrong | InClear:
     """Return the account the mail is allowed for, or what is wrong with it."""
     if not keyid:
         return _wrong(Code.C1_KEY_EMPTY, greeted)
-    account = accounts.by_keyid(keyid)
-    if account is None:
+    owner = accounts.find_key(keyid)
+    account = None if owner is None else accounts.by_name(owner.name)
+    if owner is None or account is None:
         return _wrong(Code.C3_KEY_UNKNOWN, greeted)
     proof = prove_client(greeted.client, account)
     if proof is None:
         return _wrong(Code.C14_ADDRESS_NOT_ALLOWED, greeted, account)
     if not account.owns_domain(greeted.domain):
         return _wrong(Code.C30_DOMAIN_NOT_ALLOWED, greeted)
-    return Allowed(account=account, proof=proof)
+    if account.require_tls and not greeted.client.is_encrypted:
+        return InClear(account=account, cause="the account of this <keyid> takes mails over TLS alone: use STARTTLS")
+    return Allowed(account=account, proof=proof, has_previous_key=owner.is_previous)
 
 
 def is_proven(client: Client, accounts: Accounts) -> bool:

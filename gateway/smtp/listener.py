@@ -28,9 +28,10 @@ from gateway.errors import GatewayError
 from gateway.intake import Reply
 from gateway.metrics import REGISTRY
 from gateway.smtp import replies
-from gateway.smtp.connection import FLUSH_S, Handler, SmtpConnection, tell_tls_failed
+from gateway.smtp.connection import FLUSH_S, Handler, SmtpConnection
 from gateway.smtp.entrance import Entrance, find_entrances
 from gateway.smtp.gatekeeper import Gatekeeper
+from gateway.smtp.handshakes import tell_tls_failed
 from gateway.smtp.passwords import User
 from gateway.smtp.peer import Address, client_address, client_key, is_within
 from gateway.smtp.proxy_header import BadHeader, Brought, read_header
@@ -56,6 +57,7 @@ _REFUSALS = {
     replies.TOO_MANY_AT_ONCE: "too_many_in_a_minute",
     replies.NOT_FOR_YOU: "not_for_this_network",
     replies.PROXIES_ONLY: "not_a_proxy",
+    replies.TALKED_EARLY: "talked_early",
 }
 _BAD_HEADER = "bad_proxy_header"
 
@@ -245,7 +247,7 @@ class Listener:
         """Return whom the proxy brings; None: nobody that is served."""
         refusal = self._why_no_proxy(proxy, entrance)
         if refusal is not None:
-            self._count_refusal(proxy, _REFUSALS[refusal])
+            self.count_refusal(proxy, refusal)
             with contextlib.suppress(OSError):
                 connection.send(replies.render(refusal))  # fits into the empty buffer of the socket
             return None
@@ -254,7 +256,7 @@ class Listener:
             async with asyncio.timeout(self.settings.proxy_timeout_s):
                 return await read_header(connection)
         except (BadHeader, OSError):  # TimeoutError is one
-            self._count_refusal(proxy, _BAD_HEADER)
+            self._note_refusal(proxy, _BAD_HEADER)
             return None
         finally:
             self._unknown -= 1
@@ -297,7 +299,7 @@ class Listener:
             self.leave(place)
         refusal = self._why_not(peer, entrance, is_new=place is None)
         if refusal is not None:
-            self._count_refusal(peer, _REFUSALS[refusal])
+            self.count_refusal(peer, refusal)
             return refusal
         if isinstance(connection, SmtpConnection):  # a handshake is not a session yet
             CONNECTIONS.labels("accepted").inc()
@@ -328,6 +330,9 @@ class Listener:
         self._keep(task)
         return task
 
+    def count_refusal(self, peer: Address, refusal: Reply) -> None:
+        self._note_refusal(peer, _REFUSALS[refusal])
+
     def count_answer(self, reply: Reply) -> None:
         ANSWERS.labels(str(reply.code)[0]).inc()
 
@@ -354,7 +359,7 @@ class Listener:
         if not self._tasks:
             self._all_quiet.set()
 
-    def _count_refusal(self, peer: Address, reason: str) -> None:
+    def _note_refusal(self, peer: Address, reason: str) -> None:
         """Count a refusal, and log one a second: a flood of connections must not become a flood of lines."""
         CONNECTIONS.labels(reason).inc()
         now = asyncio.get_running_loop().time()

@@ -36,6 +36,18 @@ class SmtpSession(SecuringSession):
             return replies.NOT_IMPLEMENTED if verb in _NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND
         return await command(self, argument)
 
+    async def greet(self) -> bool:
+        """Robots talk before the banner; a stranger gets it a moment late, and is cut if it could not wait."""
+        delay_s = self._settings.greeting_delay_s
+        is_known = self._is_trusted or self._entrance.is_legacy or (self._entrance.proxies and self._client is None)
+        if delay_s and not is_known and not await self._wire.hears_nothing(delay_s):
+            self._is_cut = True
+            self._owner.count_refusal(self._peer, replies.TALKED_EARLY)
+            await self.push(replies.render(replies.TALKED_EARLY).removesuffix(b"\r\n"))
+            return False
+        await self.push(f"220 {self.hostname} ESMTP")
+        return True
+
     async def on_helo(self, argument: str) -> Reply | None:
         return await self._greet(argument, self.hostname)
 
@@ -179,6 +191,7 @@ class SmtpSession(SecuringSession):
             mode=self._entrance.mode,
             authenticated_account=self.authenticated_account,
             certificate=self._certificate,
+            is_encrypted=self.is_encrypted,
         )
 
     async def _handle(self, submission: Submission) -> Reply:

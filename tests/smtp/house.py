@@ -22,12 +22,13 @@ OPENING = b"EHLO client\r\nMAIL FROM:<a@masociete.com>\r\nRCPT TO:<sendsms@gw.ex
 
 
 def smtp_settings(**changes: object) -> SmtpSettings:
-    """Return settings on a free port of loopback, without the pause after errors."""
+    """Return settings on a free port of loopback, without the pauses before the banner and after errors."""
     return SmtpSettings.model_validate(
         {
             "hostname": "gw.example.org",
             "listen": ["127.0.0.1:0"],
             "recipients": ["sendsms@gw.example.org"],
+            "greeting_delay_s": 0,
             "error_delay_s": 0,
             **changes,
         }
