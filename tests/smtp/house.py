@@ -197,7 +197,15 @@ async def open_house(
     users: Iterable[User] = (),
 ) -> AsyncIterator[House]:
     """Serve until the end of the block, then drain without grace."""
-    listener = Listener(settings or smtp_settings(), handler, users=users, find_shortage=find_shortage)
+    async with serving(
+        Listener(settings or smtp_settings(), handler, users=users, find_shortage=find_shortage)
+    ) as house:
+        yield house
+
+
+@asynccontextmanager
+async def serving(listener: Listener) -> AsyncIterator[House]:
+    """Serve until the end of the block, then drain without grace."""
     address, *others = await listener.bind()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(listener.serve())
