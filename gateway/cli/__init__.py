@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "verify": "Look for anything wrong in the store, or in a backup of it.",
         "purge": "Erase now what is older than it is to be kept.",
         "forget": "Erase everything that names a telephone number, at once.",
-        "account": "Write the block of the configuration for a new account.",
+        "account": "Write what stands in the configuration for an account: all of it, or a new key.",
         "password": "Print the hash of a password, for the configuration.",
         "credit": "Show and change what accounts may still send, counted in parts.",
         "optout": "Show and change the STOP list: numbers that are sent nothing any more.",

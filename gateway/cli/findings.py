@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from gateway.cli.standing import Standing
 from gateway.intake import Reply
 from gateway.intake.forecast import Forecast, Prospect
 from gateway.intake.judging import Judgement, NotTaken, Taken
@@ -148,6 +149,7 @@ class Findings:
     sms: tuple[Sms, ...]
     reports: tuple[Report, ...]
     receipts_to: str | None = None  # where an etatAr follows, when it is known which SMS arrived
+    standing: Standing | None = None  # who may send; None: it was not asked
     schema: tuple[SchemaFinding, ...] | None = None  # what the schemas say against it; None: not asked
 
 
@@ -182,6 +184,7 @@ def find(
     peer: str,
     now: datetime,
     remark: str | None,
+    standing: Standing | None = None,
     schema: tuple[SchemaFinding, ...] | None = None,
 ) -> Findings:
     """Return what would become of a mail; `remark` says why the store was not asked."""
@@ -202,6 +205,7 @@ def find(
         sms=_sms(judgement, forecast, now) if isinstance(judgement, Taken) else (),
         reports=(_report(forecast.ack), _report(forecast.not_)),
         receipts_to=_receipts_to(judgement, forecast) if isinstance(judgement, Taken) else None,
+        standing=standing,
         schema=schema,
     )
 

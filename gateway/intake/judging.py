@@ -128,16 +128,15 @@ class Judge:
         self._vouching = vouching if any(not set(VOUCHING).isdisjoint(account.auth) for account in accounts) else None
         self._modes = frozenset(account.mode for account in accounts)
 
-    async def judge(self, arrival: Arrival) -> Judgement:
-        """Return what is to become of the mail."""
+    async def judge(self, arrival: Arrival, client: Client | None = None) -> Judgement:
+        """Return what is to become of the mail; who sends it is found out, unless it is known from `identify`."""
         try:
-            return await self._judge(arrival)
+            return await self._judge(arrival, client or await self.identify(arrival.submission))
         except NotRead as error:
             reply = Reply(code=451, enhanced="4.3.0", text=error.sentence)
             return NotTaken(ground=Ground.DEFERRED, reply=reply, cause=str(error), refusal=None)
 
-    async def _judge(self, arrival: Arrival) -> Judgement:
-        client = await self._identify(_client_of(arrival.submission), arrival.submission)
+    async def _judge(self, arrival: Arrival, client: Client) -> Judgement:
         if not is_proven(client, self._accounts):  # a stranger costs no parsing and leaves nothing
             if client.unheard:
                 return UNHEARD
@@ -163,8 +162,9 @@ class Judge:
         written = await self._write(pen, reading, verdict)
         return Taken(headers=read.headers, reading=reading, allowed=verdict, written=written)
 
-    async def _identify(self, client: Client, submission: Submission) -> Client:
+    async def identify(self, submission: Submission) -> Client:
         """Return the client with what others say of its mail, where an account goes by that; only headers are read."""
+        client = _client_of(submission)
         if self._vouching is None:
             return client
         try:

@@ -175,19 +175,19 @@ def is_proven(client: Client, accounts: Accounts) -> bool:
 
 def prove_client(client: Client, account: Account) -> AuthMethod | None:
     """Return what proves the client for this account; None: nothing does."""
-    if AuthMethod.NETWORK in account.auth and _is_within(client.peer, account.networks or client.networks):
+    if AuthMethod.NETWORK in account.auth and is_within(client.peer, account.networks or client.networks):
         return AuthMethod.NETWORK
     if AuthMethod.SMTP_AUTH in account.auth and client.authenticated_account == account.name:
         return AuthMethod.SMTP_AUTH
     shown = client.certificate
     if AuthMethod.TLS_CLIENT_CERT in account.auth and shown and shown.is_one_of(account.client_certificates):
         return AuthMethod.TLS_CLIENT_CERT
-    return next((method for method in VOUCHING if _is_vouched(method, account, client.vouchers)), None)
+    return next((method for method in VOUCHING if is_vouched(method, account, client.vouchers)), None)
 
 
 def may_be_proven_later(client: Client, account: Account) -> bool:
     """True when the account would perhaps be proven, had the DNS answered: a mail that is to come back."""
-    return any(_is_vouched(method, account, client.unheard) for method in VOUCHING)
+    return any(is_vouched(method, account, client.unheard) for method in VOUCHING)
 
 
 def find_claimants(client: Client, headers: Headers, envelope_from: str, accounts: Accounts) -> tuple[Account, ...]:
@@ -212,7 +212,8 @@ def is_aligned(domain: str, sender_domain: str) -> bool:
     return sender_domain == domain or sender_domain.endswith(f".{domain}")
 
 
-def _is_vouched(method: AuthMethod, account: Account, vouchers: frozenset[Voucher]) -> bool:
+def is_vouched(method: AuthMethod, account: Account, vouchers: frozenset[Voucher]) -> bool:
+    """True when one of them proves the account by this method."""
     if method not in account.auth:
         return False
     return any(voucher.method is method and account.owns_domain(voucher.domain) for voucher in vouchers)
@@ -230,7 +231,8 @@ def _wrong(code: WrongCode, greeted: Greeted, key_owner: Account | None = None) 
     return ProvenButWrong(code=code, cause=_CAUSES[code], account=choose_owner(greeted, key_owner))
 
 
-def _is_within(peer: str, networks: Sequence[Network]) -> bool:
+def is_within(peer: str, networks: Sequence[Network]) -> bool:
+    """True when the address lies in one of them."""
     address = _read_peer(peer)
     return address is not None and any(address in network for network in networks)
 
