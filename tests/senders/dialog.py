@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.senders.document import Row
 from tests.senders.letters import Keys, write_letter
-from tests.senders.world import DIRECT, PASSWORD, PROXIED, RECIPIENT, Certificates, World
+from tests.senders.world import DIRECT, PASSWORD, PROXIED, RECIPIENT, Certificates, World, find_keyid
 from tests.smtp.house import DEADLINE_S, Client, client_context
 
 _USER = re.compile(r"user (?P<name>\w+)(?P<is_wrong> with a wrong password)?")
@@ -40,7 +40,7 @@ async def play(row: Row, world: World, certificates: Certificates, keys: Keys) -
         for one in row.shows:
             if found := _USER.fullmatch(one):
                 await _authenticate(client, found["name"], "falsch" if found["is_wrong"] else PASSWORD)
-        letter = write_letter(row.sender, row.shows, world.keyid(row.key), keys)
+        letter = write_letter(row.sender, row.shows, find_keyid(row.key, world.config), keys)
         reply = await client.ask(f"MAIL FROM:<{letter.envelope_from.strip('<>')}>".encode())
         if not reply.startswith("250"):
             return reply

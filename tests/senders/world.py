@@ -47,16 +47,6 @@ class World:
     config: Config
     database: Path
 
-    def keyid(self, whose: str | None) -> str | None:
-        """Return the key that the column "Key" means."""
-        if whose is None or whose == "wrong":
-            return whose
-        name, _, which = whose.partition(" ")
-        account = next(one for one in self.config.accounts if one.name == name)
-        key = account.previous_keyid if which == "before" else account.keyid
-        assert key is not None, whose
-        return key.get_secret_value()
-
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """Return what the store holds."""
         connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
@@ -71,7 +61,7 @@ async def open_world(
     database: Path, certificates: Certificates, dns: DnsServer, *, is_dns_silent: bool
 ) -> AsyncIterator[World]:
     """Serve until the end of the block. The database is there, and empty."""
-    config = _load(database, certificates, dns, _IMPATIENT_S if is_dns_silent else _PATIENT_S)
+    config = load_config(database, certificates, dns, is_dns_silent=is_dns_silent)
     store = await Store.open(config.store)
     try:
         listener = Listener(config.smtp, _build_intake(config, store), users=smtp_users(config))
@@ -79,6 +69,17 @@ async def open_world(
             yield World(house=house, config=config, database=database)
     finally:
         await store.close()
+
+
+def find_keyid(whose: str | None, config: Config) -> str | None:
+    """Return the key that the column "Key" means."""
+    if whose is None or whose == "wrong":
+        return whose
+    name, _, which = whose.partition(" ")
+    account = next(one for one in config.accounts if one.name == name)
+    key = account.previous_keyid if which == "before" else account.keyid
+    assert key is not None, whose
+    return key.get_secret_value()
 
 
 def fill_zone(dns: DnsServer, keys: Keys) -> None:
@@ -102,8 +103,9 @@ def _with_keys(value: str, keys: Keys) -> str:
     return value.replace(";", "\\;")
 
 
-def _load(database: Path, certificates: Certificates, dns: DnsServer, dns_timeout_s: float) -> Config:
+def load_config(database: Path, certificates: Certificates, dns: DnsServer, *, is_dns_silent: bool) -> Config:
     """Return the configuration of the document, with what it needs on this machine."""
+    dns_timeout_s = _IMPATIENT_S if is_dns_silent else _PATIENT_S
     said = read_configuration()
     said["smtp"] |= {
         "hostname": "gw.example.org",
