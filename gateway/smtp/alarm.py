@@ -1,7 +1,7 @@
 """When a session has waited long enough: one timer for all its waits.
 
-`asyncio.timeout` sets a timer and takes it back for each line of a dialogue, which costs more than reading the line. Here
-the timer stays where it is: when it rings too early, because the wait it was set for is over, it is set anew.
+`asyncio.timeout` sets a timer and takes it back for each line of a dialogue, which costs more than reading the line.
+Here the timer stays where it is: when it rings too early, because the wait it was set for is over, it is set anew.
 """
 
 import asyncio
