@@ -80,5 +80,7 @@ def incident(number: str) -> Reply:
 
 def render(reply: Reply) -> bytes:
     """Return the reply as one line of printable ASCII, within the limit of RFC 5321, with its CRLF."""
-    line = "".join(character if " " <= character <= "~" else "?" for character in str(reply))
+    line = str(reply)
+    if not (line.isascii() and line.isprintable()):
+        line = "".join(character if " " <= character <= "~" else "?" for character in line)
     return line[:MAX_REPLY_BYTES].encode("ascii") + b"\r\n"

@@ -80,8 +80,7 @@ class Store(StoreAccess):
         no other. After `StoreUnavailable` it may be stored all the same: the sender sends it again, and it is found.
         """
         self._refuse_if_full()
-        async with self._in_time():
-            return await self._group.admit(order)
+        return await self._in_time(lambda: self._group.admit(order))
 
     async def foresee(self, order: Order) -> Foreseen:
         """What `admit` would say to the order now; nothing is written."""
