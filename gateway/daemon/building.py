@@ -11,7 +11,7 @@ from gateway.identity.vouching import Remark, Vouching
 from gateway.intake import Intake, IntakeRules
 from gateway.intake.judging import Judge
 from gateway.lifecycle import SmsState
-from gateway.policy.accounts import Accounts, AuthMethod
+from gateway.policy.accounts import Accounts, AuthMethod, Network
 from gateway.policy.optout import find_exempt, list_keepers
 from gateway.policy.texts import TEXT_PROFILES, TextProfile, described_profile
 from gateway.protocol.reading import Limits, Mode
@@ -175,6 +175,11 @@ def smtp_users(config: Config) -> tuple[User, ...]:
         for user in config.users
         if user.password_hash is not None
     )
+
+
+def account_networks(config: Config) -> tuple[Network, ...]:
+    """Return the networks that accounts trust, each once."""
+    return tuple(dict.fromkeys(network for account in config.accounts for network in account.networks))
 
 
 def text_profiles(config: Config) -> dict[str, TextProfile]:

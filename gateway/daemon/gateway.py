@@ -20,6 +20,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.daemon.addresses import Addresses
 from gateway.daemon.building import (
+    account_networks,
     asking_windows,
     build_intake,
     build_room,
@@ -244,6 +245,7 @@ class Daemon:
             config.smtp,
             self._intake,
             users=smtp_users(config),
+            networks=account_networks(config),
             clock=clock,
             find_shortage=self._room.find_shortage,
         )
@@ -327,7 +329,7 @@ class Daemon:
         self._intake.reconfigure(present.accounts, text_profiles(config), vouching)
         self._balances.reconfigure(present.carriers)  # before the carriers that are gone are closed
         await self._dispatcher.reconfigure(present.accounts, present.carriers)
-        await self._listener.reload(smtp_users(config))
+        await self._listener.reload(smtp_users(config), account_networks(config))
 
     def _sections_that_wait(self, config: Config) -> list[str]:
         fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")

@@ -30,7 +30,7 @@ from gateway.smtp.alarm import Alarm
 from gateway.smtp.entrance import Entrance
 from gateway.smtp.gatekeeper import Gatekeeper
 from gateway.smtp.handshakes import HANDSHAKES, tell_tls_failed
-from gateway.smtp.peer import Address, client_address, is_within
+from gateway.smtp.peer import Address, Networks, client_address, is_within
 from gateway.smtp.settings import SmtpSettings
 from gateway.smtp.tls import find_client
 from gateway.smtp.wire import CHUNK_BYTES, ByteBudget, Flooded, HungUp, Wire
@@ -71,6 +71,7 @@ class Owner(Protocol):
     budget: ByteBudget
     handler: Handler
     gatekeeper: Gatekeeper
+    networks: Networks  # that accounts trust
     is_draining: bool
 
     @property

@@ -33,7 +33,7 @@ from gateway.smtp.entrance import Entrance, find_entrances
 from gateway.smtp.gatekeeper import Gatekeeper
 from gateway.smtp.handshakes import tell_tls_failed
 from gateway.smtp.passwords import User
-from gateway.smtp.peer import Address, client_address, client_key, is_within
+from gateway.smtp.peer import Address, Networks, client_address, client_key, is_within
 from gateway.smtp.proxy_header import BadHeader, Brought, read_header
 from gateway.smtp.session import SmtpSession
 from gateway.smtp.settings import SmtpSettings, Tls, parse_listen
@@ -85,10 +85,14 @@ class Listener:
         handler: Handler,
         *,
         users: Iterable[User] = (),
+        networks: Networks = (),
         clock: Clock | None = None,
         find_shortage: Callable[[], Reply | None] = lambda: None,
     ) -> None:
-        """`find_shortage` is asked at every MAIL: None, or the 4xx that says why nothing can be stored now."""
+        """`networks` are those that accounts trust: nobody there waits for the banner.
+
+        `find_shortage` is asked at every MAIL: None, or the 4xx that says why nothing can be stored now.
+        """
         self.settings = settings
         self.handler = handler
         self.find_shortage = find_shortage
@@ -96,6 +100,7 @@ class Listener:
         self.recipients = frozenset(recipient.lower() for recipient in settings.recipients)
         self.budget = ByteBudget(settings.bytes_in_flight)
         self.gatekeeper = Gatekeeper(users, max_failures_per_client=settings.max_auth_failures_per_client)
+        self.networks = networks
         self.is_draining = False
         self._tls = None if settings.starttls is None else TlsKeeper(settings.starttls, clock or SystemClock())
         self._beside: list[asyncio.Task[None]] = []  # what is not a session
@@ -170,8 +175,9 @@ class Listener:
         server = await loop.create_server(lambda: SmtpSession(self, loop, entrance), sock=sock, backlog=BACKLOG)
         self._servers.append(server)
 
-    async def reload(self, users: Iterable[User]) -> None:
-        """These are the users from now on, and the certificate is the one on disk, if that can be used."""
+    async def reload(self, users: Iterable[User], networks: Networks = ()) -> None:
+        """These are users and networks from now on, and the certificate is the one on disk, if that can be used."""
+        self.networks = networks
         self.gatekeeper.reconfigure(users)
         if self._tls is not None:
             await self._tls.renew()

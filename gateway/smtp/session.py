@@ -38,14 +38,25 @@ class SmtpSession(SecuringSession):
 
     async def greet(self) -> bool:
         """Robots talk before the banner; a stranger gets it a moment late, and is cut if it could not wait."""
-        delay_s = self._settings.greeting_delay_s
-        is_known = self._is_trusted or self._entrance.is_legacy or (self._entrance.proxies and self._client is None)
-        if delay_s and not is_known and not await self._wire.hears_nothing(delay_s):
+        if self._settings.greeting_delay_s and not self._is_known() and await self._talks_early():
             self._is_cut = True
             self._owner.count_refusal(self._peer, replies.TALKED_EARLY)
-            await self.push(replies.render(replies.TALKED_EARLY).removesuffix(b"\r\n"))
+            await self.push(str(replies.TALKED_EARLY))
             return False
         await self.push(f"220 {self.hostname} ESMTP")
+        return True
+
+    def _is_known(self) -> bool:
+        """True for whoever is in a network that somebody trusts, and for a proxy itself, which asks if we are there."""
+        is_proxy = bool(self._entrance.proxies) and self._client is None
+        return self._is_trusted or is_proxy or self._entrance.is_legacy or is_within(self._peer, self._owner.networks)
+
+    async def _talks_early(self) -> bool:
+        try:
+            with self._alarm.until(self.loop.time() + self._settings.greeting_delay_s):
+                await self._wire.hear()
+        except TimeoutError:
+            return False
         return True
 
     async def on_helo(self, argument: str) -> Reply | None:

@@ -179,8 +179,8 @@ class SmtpSettings(Settings):
         default=0.5,
         ge=0,
         le=10,
-        description="A client outside `networks` gets the banner so late, and is cut if it talks before: robots do. "
-        "0: at once.",
+        description="A client outside `networks`, and those of accounts, gets the banner so late, and is cut if it "
+        "talks before: robots do. 0: at once.",
     )
     max_errors: int = Field(
         default=10, ge=1, le=1_000, description="Errors of a client since its last good mail before it is closed."

@@ -91,14 +91,9 @@ class Wire:
                 dropped += surplus
                 del kept[:surplus]
 
-    async def hears_nothing(self, for_s: float) -> bool:
-        """Tell whether the client keeps quiet for so long; what it says is kept."""
-        try:
-            async with asyncio.timeout(for_s):
-                self._ahead += await self._read()
-        except TimeoutError:
-            return True
-        return False
+    async def hear(self) -> None:
+        """Something has come; it is kept."""
+        self._ahead += await self._read()
 
     def has_more(self) -> bool:
         """Tell whether something came with what was asked for."""

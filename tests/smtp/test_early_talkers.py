@@ -5,9 +5,9 @@ from ipaddress import ip_network
 import pytest
 
 from gateway.smtp import replies
-from gateway.smtp.listener import CONNECTIONS
+from gateway.smtp.listener import CONNECTIONS, Listener
 from gateway.smtp.settings import SmtpSettings
-from tests.smtp.house import RememberingHandler, open_house, smtp_settings, until
+from tests.smtp.house import RememberingHandler, open_house, serving, smtp_settings, until
 
 FOR_EVER = 10
 FAR = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 25\r\n"
@@ -86,6 +86,21 @@ async def test_others_are_not_kept_waiting(changes: dict[str, object]) -> None:
 
         assert await client.line() == BANNER
         assert await client.line() == str(replies.OK)
+
+
+async def test_network_that_an_account_trusts_is_not_kept_waiting() -> None:
+    settings = smtp_settings(networks=[], greeting_delay_s=FOR_EVER)
+    listener = Listener(settings, RememberingHandler(), networks=(LOOPBACK,))
+    async with serving(listener) as house:
+        async with await house.connect() as client:
+            await client.send(b"NOOP\r\n")
+
+            assert await client.line() == BANNER
+        await listener.reload([], ())
+        async with await house.connect() as client:
+            await client.send(b"NOOP\r\n")
+
+            assert await client.line() == str(replies.TALKED_EARLY)
 
 
 async def test_behind_a_proxy_it_goes_by_the_client() -> None:
