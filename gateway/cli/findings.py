@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from gateway.cli.standing import Standing
 from gateway.intake import Reply
 from gateway.intake.forecast import Forecast, Prospect
 from gateway.intake.judging import Judgement, NotTaken, Taken
+from gateway.intake.standing import Standing
 from gateway.policy.accounts import Account, Scheduling
 from gateway.policy.admission import QueuedSms, RefusedSms
 from gateway.policy.routing import find_path

@@ -24,7 +24,6 @@ from gateway.cli.exits import BAD, OK, ConfigOption, JsonOption
 from gateway.cli.findings import PLACEHOLDER_ID, Findings, Report, Sms, find, find_in_form
 from gateway.cli.mail_file import FileArgument, SenderOption, find_sender, read_mail, receive
 from gateway.cli.schema_findings import find_schema_faults
-from gateway.cli.standing import find_standing
 from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.daemon.building import build_explaining_vouching, build_judge, reading_limits, report_rules
@@ -32,9 +31,10 @@ from gateway.intake import Reply, Submission
 from gateway.intake.forecast import make_forecast
 from gateway.intake.judging import Taken
 from gateway.intake.order import Arrival
+from gateway.intake.standing import find_standing
 from gateway.lifecycle import MailId
 from gateway.log import set_up_logging
-from gateway.policy.accounts import AuthMethod
+from gateway.policy.accounts import Accounts, AuthMethod
 from gateway.policy.sender import NOT_PROVEN
 from gateway.protocol.envoi import Mode
 from gateway.store import Store, StoreError
@@ -122,7 +122,7 @@ async def examine(
         peer=submission.peer,
         now=now,
         remark=remark,
-        standing=find_standing(judgement, client, settings, submission, remarks, asks_dns=asks_dns),
+        standing=find_standing(judgement, client, Accounts(settings.accounts), submission, remarks, asks_dns=asks_dns),
         schema=find_schema_faults(submission.content, forecast, limits) if mode is Mode.STRICT else None,
     )
 

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.config import Config
-from gateway.intake import Submission
 from gateway.intake.judging import Judgement
+from gateway.intake.submission import Submission
 from gateway.policy.accounts import Account, Accounts, AuthMethod
 from gateway.policy.proofs import UNHEARD, explain_proofs
 from gateway.policy.sender import Client, find_sender_domain
@@ -34,14 +33,13 @@ class Standing:
 def find_standing(
     judgement: Judgement,
     client: Client,
-    settings: Config,
+    accounts: Accounts,
     submission: Submission,
     remarks: Sequence[tuple[AuthMethod, str]],
     *,
     asks_dns: bool,
 ) -> Standing:
     """Return what was tried. Without the DNS, what it would have been asked is said to be open."""
-    accounts = Accounts(settings.accounts)
     keyid = judgement.reading.envoi.keyid if judgement.reading is not None else None
     owner = None if not keyid else accounts.find_key(keyid)
     concerned = _find_owners(submission, accounts)
