@@ -7,7 +7,7 @@ import pytest
 
 from gateway.lifecycle import ReportEvent, SmsEvent, SmsState
 from gateway.store import Store, tables
-from gateway.store.base import PulledIn
+from gateway.store.stepping import PulledIn
 from gateway.store.outgoing import ReportSettlement
 from gateway.store.stepping import LONGEST_WAIT, TOLERANCE
 from tests.store.samples import (
