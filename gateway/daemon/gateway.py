@@ -22,6 +22,7 @@ from gateway.daemon.addresses import Addresses
 from gateway.daemon.building import (
     asking_windows,
     build_intake,
+    build_overruns,
     build_room,
     build_vouching,
     own_addresses,
@@ -42,7 +43,6 @@ from gateway.janitor import Janitor
 from gateway.mailer import Mailer
 from gateway.optout_sync import OptOutSync
 from gateway.outcomes import Outcomes
-from gateway.overruns import Overruns
 from gateway.receipts import Receipts
 from gateway.replies import Replies
 from gateway.retention import Retention
@@ -303,13 +303,8 @@ class Daemon:
             mailer_bell=mailer_bell,
             sync_bell=sync_bell,
         )
-        self._overruns = Overruns(
-            store=self._store,
-            clock=self._clock,
-            accounts=lambda: present.accounts,
-            rules=report_rules(self._config),
-            own_addresses=own_addresses(self._config),
-            mailer_bell=mailer_bell,
+        self._overruns = build_overruns(
+            self._config, self._store, self._clock, accounts=lambda: present.accounts, mailer_bell=mailer_bell
         )
         self._optout_sync = OptOutSync(
             store=self._store,

@@ -209,9 +209,7 @@ class Account(Settings):
     company: Note | None = Field(default=None, description="Whose account it is; for the operator alone.")
     contact: Note | None = Field(default=None, description="Whom to ask there; for the operator alone.")
     telephone: Note | None = Field(default=None, description="And under which number; for the operator alone.")
-    mail: MailAddress | None = Field(
-        default=None, description="And at which address: warnings of credit, quotas and volume go there."
-    )
+    mail: MailAddress | None = Field(default=None, description="And at which address: warnings go there.")
     networks: tuple[Network, ...] = Field(
         default=(), description="Networks of this account's clients; empty: those of the listener."
     )
