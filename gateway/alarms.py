@@ -23,7 +23,8 @@ _MOST_LINES = 50
 """Numbers and senders that one mail names; of the others it says how many."""
 
 _SPENT = """\
-A quota of the SMS account "{account}" is used up: an SMS was refused with code {code} ("{label}").
+A quota of the SMS account "{account}" is used up: an SMS was refused with code {code}
+("{label}").
 
     quota:      {sentence}
     counted:    {subject}
@@ -37,7 +38,8 @@ This mail comes once; how many SMS were refused is in the gateway's log.
 
 --
 
-Un quota du compte SMS "{account}" est épuisé : un SMS a été refusé avec le code {code} ("{label}").
+Un quota du compte SMS "{account}" est épuisé : un SMS a été refusé avec le code {code}
+("{label}").
 
     quota :     {sentence}
     compté :    {subject}
@@ -77,12 +79,14 @@ Ce message est envoyé une fois, jusqu'à ce qu'une heure soit redevenue habitue
 """
 
 _OVERRUNS = """\
-Quotas of the SMS account "{account}" held back {total} SMS, refused with code {code} ("{label}").
+Quotas of the SMS account "{account}" held back {total} SMS, refused with code {code}
+("{label}").
 The first ones went; these did not, and are not sent later.
 
 --
 
-Des quotas du compte SMS "{account}" ont retenu {total} SMS, refusés avec le code {code} ("{label}").
+Des quotas du compte SMS "{account}" ont retenu {total} SMS, refusés avec le code {code}
+("{label}").
 Les premiers sont partis ; ceux-ci non, et ils ne seront pas envoyés plus tard.
 
 --

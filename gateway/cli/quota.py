@@ -169,13 +169,12 @@ def _line(account: Account, standing: Standing) -> AccountLine:
 
 def _quota_line(one: Quota, standing: Standing) -> QuotaLine:
     scale = _MICROS if one.unit is Unit.COST else 1
+    used = [each for each in standing.used if each.quota == one.key]
     return QuotaLine(
         quota=one.key,
         limit=one.sentence,
         most=one.most / scale,
-        used=tuple(
-            Used(subject=each.subject, used=each.used / scale) for each in standing.used if each.quota == one.key
-        ),
+        used=tuple(Used(subject=each.subject, used=each.used / scale) for each in used),
         held_back=tuple(
             HeldBack(subject=each.subject, sms=each.sms, began_at=each.began_at, last_at=each.last_at)
             for each in standing.overruns

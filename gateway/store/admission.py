@@ -230,7 +230,7 @@ def foresee(connection: sa.Connection, order: Order) -> Foreseen:
     mail, key = tables.mail.c, tables.email_id.c
     match outcome:
         case Stored() | Deferred():
-            return Foreseen(outcome=outcome, first_at=None)
+            return Foreseen(outcome=outcome, first_at=None, rooms=have.find_rooms(order, means))
         case Duplicate():
             email_id = order.envoi.email_id if order.envoi else None
             first = sa.select(key.used_at).where(key.account == order.mail.account, key.email_id == email_id)

@@ -12,7 +12,7 @@ from enum import Enum, unique
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportFormat, ReportKind, SmsAnswer
-from gateway.store.budget import Alarm, Budget, Deferred
+from gateway.store.budget import Alarm, Budget, Deferred, Room
 
 # --- what intake gives -----------------------------------------------------------------------------------------------
 
@@ -114,9 +114,7 @@ class CreditWatch:
     render: RenderAlert | None = None  # None: nobody is written to
 
 
-RenderAlarm = Callable[[Alarm], NewReport]
-"""Called inside the transaction that causes the alarm, perhaps more than once; pure."""
-
+RenderAlarm = Callable[[Alarm], NewReport]  # called like the one above
 RenderEarlyNot = Callable[[tuple[SmsAnswer, ...]], NewReport]
 """Given the answers in order of position. Called while the order is stored, perhaps more than once; pure."""
 
@@ -168,9 +166,9 @@ class Reserved:
 class Stored:
     """A first arrival: all of it is on disk.
 
-    `opted_out` are the SMS of the order to numbers on the STOP list, refused with code 11; `unpaid` those that the
-    credit of the account is not enough for, refused with code 12; `held_back` those that a quota is not enough for,
-    refused with code 29, each with the reason. `early_not` is the Not, when that left none.
+    `opted_out` are the SMS of it that are refused for the STOP list (code 11), `unpaid` those that the credit of the
+    account is not enough for (12), `held_back` those that a quota is not enough for (29), each with the reason.
+    `early_not` is the Not, when that left none.
     """
 
     mail_id: MailId
@@ -208,6 +206,7 @@ class Foreseen:
 
     outcome: AdmitOutcome
     first_at: datetime | None  # None: a first arrival
+    rooms: tuple[Room, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,18 @@ class Usage:
     used: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What an order would take of a quota, and how much of it would then be used."""
+
+    sentence: str
+    subject: str = field(repr=False)
+    most: int
+    used: int  # what it takes included
+    takes: int
+    held_back: int  # SMS that the quota held back, those of the order included
+
+
 def floor(now: datetime, step: timedelta) -> datetime:
     """The last multiple of the step, counted from a midnight of UTC; clocks that are changed change nothing."""
     return now - (now - _EPOCH) % step

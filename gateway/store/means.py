@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from gateway.lifecycle import SmsId, SmsState
 from gateway.store import credit, quotas, volume
 from gateway.store.base import CreditAlert, NewSms, Order, Reserved
-from gateway.store.budget import Alarm, Deferred, Ledger, Limit
+from gateway.store.budget import Alarm, Deferred, Ledger, Limit, Room
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +107,27 @@ def take(order: Order, means: Means) -> Taking:
         alert=credit.find_alert(order, before, after),
         alarms=gate.find_alarms(means.volumes),
     )
+
+
+def find_rooms(order: Order, means: Means) -> tuple[Room, ...]:
+    """What the order took of each quota, and what that leaves; in the order of the quotas."""
+    rooms = []
+    for limit in () if order.budget is None else order.budget.limits:
+        for key in sorted({*means.ledger.charged, *means.ledger.changed}):
+            _, quota, subject = key
+            if quota == limit.key:
+                overrun = means.ledger.overruns[key] if key in means.ledger.changed else None
+                rooms.append(
+                    Room(
+                        sentence=limit.sentence,
+                        subject=subject,
+                        most=limit.most,
+                        used=means.ledger.used.get(key, 0),
+                        takes=means.ledger.charged[key][1] if key in means.ledger.charged else 0,
+                        held_back=0 if overrun is None else overrun.sms,
+                    )
+                )
+    return tuple(rooms)
 
 
 class _Gate:

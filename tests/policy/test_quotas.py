@@ -112,7 +112,7 @@ def test_a_number_with_another_beginning_does_not_count() -> None:
 SPRING = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
 """Half an hour before the clocks of Paris go forward."""
 
-instants = st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
+instants = st.integers(0, 2 * 10**14).map(lambda us: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(microseconds=us))
 windows = st.sampled_from(list(Window))
 
 
@@ -129,12 +129,7 @@ def test_what_is_used_counts_for_a_window_and_a_slot_at_most(at: datetime, windo
     assert limit.slot_at(at) <= at < limit.slot_at(at) + window.slot
 
 
-@given(
-    start=instants,
-    window=windows,
-    most=st.integers(1, 5),
-    steps=st.lists(st.integers(0, 90_000), min_size=1, max_size=40),
-)
+@given(start=instants, window=windows, most=st.integers(1, 5), steps=st.lists(st.integers(0, 90_000), max_size=40))
 def test_no_stretch_of_time_as_long_as_the_window_holds_more_than_the_limit(
     start: datetime, window: Window, most: int, steps: list[int]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Quotas and volumes of accounts: counted with the order, exactly, by whichever node (docs/protocol.md §10.5, §10.6)."""
+"""Quotas and volumes: counted with the order, exactly, by whichever node (docs/protocol.md §10.5, §10.6)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def quota(per: str = "account", window: str = "hour", **more: object) -> dict[st
     return {"per": per, "window": window, **({} if more else {"sms": 3}), **more}
 
 
-def budget_of(*quotas: dict[str, object], sender: str = SENDER, **settings: object) -> Budget | None:
+def budget_of(*quotas: dict[str, object], sender: str = SENDER, **settings: float) -> Budget | None:
     return make_budget(make_account(quotas=quotas, **settings), sender)
 
 
@@ -406,13 +406,15 @@ async def test_two_nodes_tell_once(store: Store, other: Store) -> None:
 
 
 async def volumes(
-    store: Store, hours: Sequence[tuple[float, int]], account: str = "acme", **settings: object
+    store: Store, hours: Sequence[tuple[float, int]], account: str = "acme", **settings: float
 ) -> list[list[VolumeUnusual]]:
     """The alarms of orders so many hours after the start, each with so many parts."""
     found = []
     for hours_after, parts in hours:
         at = START + hours_after * HOUR
-        order = order_of(to(ON_CALL, parts=parts), budget=budget_of(**settings), at=at, account=account)
+        order = order_of(
+            to(ON_CALL, parts=parts), budget=make_budget(make_account(**settings), SENDER), at=at, account=account
+        )
         alarms = (await admit(store, order)).alarms
         found.append([one for one in alarms if isinstance(one, VolumeUnusual)])
     return found
