@@ -207,7 +207,7 @@ class _Page:
             self._line("goes", f"at {sms.due_at:%Y-%m-%d %H:%M %Z}{waits_at}" if sms.waits else "at once")
             self._line("carrier", _carriers(sms))
         else:
-            self._line("goes", "not: see emailId")
+            self._line("goes", "not: see the reply and the emailId")
         self._line("from", sms.originator or "(the carrier's choice)")
         if previous is not None and previous.text == sms.text and previous.notes == sms.notes:
             self._line("text", f"that of SMS {previous.position}")
