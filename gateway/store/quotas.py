@@ -264,10 +264,20 @@ def _find_mail(connection: sa.Connection, over: Sequence[Overrun]) -> MailId | N
 
 def forget_used(connection: sa.Connection, now: datetime) -> int:
     """What no longer counts is gone, a few thousand rows at a time; return how many."""
-    over = sa.select(_use.ends_at).where(_use.ends_at <= now).order_by(_use.ends_at)
-    until = connection.scalar(over.offset(_AT_ONCE * 5).limit(1)) or now
+    until = connection.scalar(over_query(now)) or now
     volume.forget(connection, now)
-    return connection.execute(quota_tables.quota_use.delete().where(_use.ends_at <= until)).rowcount
+    return connection.execute(forget_query(until)).rowcount
+
+
+def over_query(now: datetime) -> sa.Select[Any]:
+    """Up to when one step forgets, if not all that is over."""
+    over = sa.select(_use.ends_at).where(_use.ends_at <= now).order_by(_use.ends_at)
+    return over.offset(_AT_ONCE * 5).limit(1)
+
+
+def forget_query(until: datetime) -> sa.Delete:
+    """Forgets what no longer counts since then."""
+    return quota_tables.quota_use.delete().where(_use.ends_at <= until)
 
 
 # --- for operators ---------------------------------------------------------------------------------------------------
