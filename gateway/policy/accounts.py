@@ -287,9 +287,7 @@ class Account(Settings):
     quotas: Quotas = Field(
         default=(), description="How much may be sent in a minute, an hour or a day: [[accounts.quotas]]. Empty: any."
     )
-    part_price: Price | None = Field(
-        default=None, description="What one part costs, in your money; for quotas of `cost`."
-    )
+    part_price: Price = Field(default=0, description="What one part costs, in your money; for quotas of `cost`.")
     volume_warning: Parts = Field(
         default=0,
         description="A warning, in the log and to `mail`, when more parts than these are taken in an hour; 0: never.",

@@ -144,19 +144,19 @@ class Quota(Settings):
 
 
 Quotas = Annotated[tuple[Quota, ...], Field(max_length=20)]
-Price = Annotated[float, Field(gt=0, le=1_000_000)]
+Price = Annotated[float, Field(ge=0, le=1_000_000)]
 Parts = Annotated[int, Field(ge=0, le=_MOST)]
 Factor = Annotated[float, Field(ge=0, le=1_000_000)]
 
 
-def check_quotas(quotas: Iterable[Quota], part_price: float | None) -> None:
+def check_quotas(quotas: Iterable[Quota], part_price: float) -> None:
     """Raises ValueError for two quotas that count the same, and for one of money without a price."""
     keys: set[str] = set()
     for quota in quotas:
         if quota.key in keys:
             raise ValueError(f'two quotas count the same, "{quota.key}": keep the smaller one')
         keys.add(quota.key)
-        if quota.unit is Unit.COST and part_price is None:
+        if quota.unit is Unit.COST and not part_price:
             raise ValueError("a quota of cost needs part_price: what one part costs the account")
 
 
@@ -188,6 +188,6 @@ class Meter:
         return subject, parts * (self.part_micros if self.unit is Unit.COST else 1)
 
 
-def price_micros(part_price: float | None) -> int:
+def price_micros(part_price: float) -> int:
     """Return what a part costs, in millionths."""
-    return round((part_price or 0) * _MICROS)
+    return round(part_price * _MICROS)
