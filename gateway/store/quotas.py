@@ -172,10 +172,7 @@ def write_ledger(connection: sa.Connection, ledger: Ledger) -> None:
         _add(connection, [_use_row(key, limit, amount, ledger.now) for key, (limit, amount) in charged])
         ledger.charged.clear()
     if ledger.changed:
-        keys = sorted(ledger.changed)
-        for key in keys:
-            connection.execute(quota_tables.quota_overrun.delete().where(*_is_overrun(key)))
-        insert_all(connection, quota_tables.quota_overrun, [_overrun_row(ledger.overruns[key]) for key in keys])
+        _put_overruns(connection, [ledger.overruns[key] for key in sorted(ledger.changed)])
         ledger.changed.clear()
 
 
@@ -193,13 +190,13 @@ def _add(connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> Non
     connection.execute(first.on_conflict_do_update(index_elements=key, set_=more), list(rows))
 
 
-def _is_overrun(key: Key) -> tuple[sa.ColumnElement[bool], ...]:
-    account, quota, subject = key
-    return (_overrun.account == account, _overrun.quota == quota, _overrun.subject == subject)
-
-
-def _overrun_row(one: Overrun) -> dict[str, object]:
-    return {field.name: getattr(one, field.name) for field in fields(Overrun)}
+def _put_overruns(connection: sa.Connection, overruns: Sequence[Overrun]) -> None:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    first = insert(quota_tables.quota_overrun)
+    more = {name: first.excluded[name] for name in ("last_at", "sms", "mail_id")}
+    statement = first.on_conflict_do_update(index_elements=["account", "quota", "subject"], set_=more)
+    names = [field.name for field in fields(Overrun)]
+    connection.execute(statement, [{name: getattr(one, name) for name in names} for one in overruns])
 
 
 def _in_bounds(items: Iterable[str]) -> Iterator[list[str]]:
@@ -340,5 +337,13 @@ def reset(connection: sa.Connection, account: str, subject: str | None) -> int:
 
 def forget_number(connection: sa.Connection, msisdn: str) -> None:
     """Nothing names the number any more."""
-    for table in (quota_tables.quota_use, quota_tables.quota_overrun):
-        connection.execute(table.delete().where(table.c.subject == msisdn))
+    both = (quota_tables.quota_use, quota_tables.quota_overrun)
+    accounts = {
+        account
+        for table in both
+        for account in connection.scalars(sa.select(table.c.account).where(table.c.subject == msisdn).distinct())
+    }
+    if accounts:
+        lock(connection, accounts)
+        for table in both:
+            connection.execute(table.delete().where(table.c.subject == msisdn))

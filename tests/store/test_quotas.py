@@ -6,6 +6,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 
 from gateway.intake.budget import make_budget
@@ -15,6 +18,7 @@ from gateway.protocol.report import ReportKind, SmsAnswer
 from gateway.store import Store, StoreError, quota_tables, tables
 from gateway.store.base import Duplicate, NewReport, NewSms, Order, Retransmitted, Stored
 from gateway.store.budget import Alarm, Budget, Deferred, Overrun, QuotaSpent, VolumeUnusual
+from gateway.store.inserts import insert_all
 from tests.store.samples import change, name, new_mail, new_order, new_report, new_sms, row, rows, states
 from tests.support.accounts import make_account
 from tests.support.clock import START
@@ -332,6 +336,37 @@ async def test_quotas_count_through_the_hour_that_comes_twice(store: Store) -> N
     assert await admit_all(store, [order_of(budget=budget, at=at) for at in moments]) == [0, 1, 0]
 
 
+walks = st.lists(
+    st.tuples(st.integers(0, 1500), st.sampled_from([1, 2]), st.integers(1, 3), st.booleans()), max_size=20
+)
+
+
+@pytest.mark.slow
+@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(walk=walks)
+async def test_whatever_comes_no_stretch_of_time_holds_more_than_a_quota(
+    store: Store, walk: list[tuple[int, int, int, bool]]
+) -> None:
+    account, now = name("account"), START
+    budget = budget_of(quota("recipient", sms=2), quota("account", parts=5), quota("account", "minute", sms=3))
+    went: list[tuple[datetime, str, int]] = []
+    for step_s, place, parts, is_bad in walk:
+        now += timedelta(seconds=step_s)
+        number = f"+3360000000{place}"
+        order = order_of(to(number, 1, parts), to(number, 2), budget=budget, at=now, account=account)
+        if is_bad:  # it cannot be stored, and uses nothing
+            await swallow(store, replace(order, reports=(new_report(ReportKind.NOT),)))
+            continue
+        held_back = {one for one, _ in (await admit(store, order)).held_back}
+        assert order.envoi is not None
+        went += [(now, number, sms.parts) for sms in order.envoi.sms if sms.id not in held_back]
+    for first, number, _ in went:
+        hour = [one for one in went if first <= one[0] < first + HOUR]
+        assert sum(to_number == number for _, to_number, _ in hour) <= 2
+        assert sum(parts for _, _, parts in hour) <= 5
+        assert sum(at < first + MINUTE for at, _, _ in hour) <= 3
+
+
 # --- what is told ----------------------------------------------------------------------------------------------------
 
 
@@ -483,6 +518,7 @@ async def test_what_no_longer_counts_is_forgotten(store: Store) -> None:
     assert await rows(store, quota_tables.quota_use) == await rows(store, quota_tables.volume) == []
 
 
+@pytest.mark.slow
 async def test_more_than_one_step_takes_are_forgotten_step_by_step(store: Store) -> None:
     values = [
         {
@@ -495,8 +531,7 @@ async def test_more_than_one_step_takes_are_forgotten_step_by_step(store: Store)
         }
         for number in range(1, 6001)
     ]
-    await change(store, quota_tables.quota_use.insert().values(values[:3000]))
-    await change(store, quota_tables.quota_use.insert().values(values[3000:]))
+    await store._database.write(lambda: lambda connection: insert_all(connection, quota_tables.quota_use, values))
 
     assert [await store.forget_used(START + 30 * DAY) for _ in range(3)] == [5001, 999, 0]
 
