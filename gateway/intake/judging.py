@@ -109,7 +109,7 @@ def reply_taken(mail_id: str) -> Reply:
 
 def reply_deferred(deferred: Deferred) -> Reply:
     """Return what the client is told whose account sends more mails than a quota of it allows (§10.5)."""
-    return Reply(code=451, enhanced="4.7.1", text=f"Too many mails, try again later: {deferred.sentence}")
+    return Reply(code=451, enhanced="4.7.1", text=f"A quota of mails is used up, try again later: {deferred.sentence}")
 
 
 class Judge:

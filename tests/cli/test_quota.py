@@ -145,7 +145,7 @@ def test_lint_says_when_a_mail_would_be_put_off(limited: Path, run: Run) -> None
     put_off = run("inject", write_mail(limited, 9, "0601020304"), *here)
 
     assert done.status == 1
-    sentence = "451 4.7.1 Too many mails, try again later: at most 3 mails a day from one sender"
+    sentence = "451 4.7.1 A quota of mails is used up, try again later: at most 3 mails a day from one sender"
     assert done.stdout.startswith(f"{sentence}\n")
     assert "because: the mail is not taken now: a quota of mails is used up\n" in done.stdout
     assert sentence in put_off.stdout

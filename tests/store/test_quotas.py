@@ -17,8 +17,9 @@ from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind, SmsAnswer
 from gateway.store import Store, StoreError, quota_tables, tables
 from gateway.store.base import Duplicate, NewReport, NewSms, Order, Retransmitted, Stored
-from gateway.store.budget import Alarm, Budget, Deferred, Overrun, QuotaSpent, VolumeUnusual
+from gateway.store.budget import Alarm, Budget, Deferred, Overrun, QuotaSpent, VolumeUnusual, VolumeWatch
 from gateway.store.inserts import insert_all
+from gateway.store.volume import find_threshold, find_usual
 from tests.store.samples import change, name, new_mail, new_order, new_report, new_sms, row, rows, states
 from tests.support.accounts import make_account
 from tests.support.clock import START
@@ -477,6 +478,34 @@ async def test_many_times_what_is_usual_is_told_from_three_days_on(store: Store)
     assert before == [[]]
     assert found[:-1] == [[]] * 7
     assert [(one.parts, one.threshold, one.usual) for one in found[-1]] == [(61, 60, 20)]
+
+
+def hours_of(*days: Sequence[int]) -> list[tuple[datetime, int]]:
+    return [
+        (START + day * DAY + place * HOUR, parts) for day, hours in enumerate(days) for place, parts in enumerate(hours)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hours", "usual"),
+    [
+        ([], None),
+        ([(9, 9), (9,)], None),  # two days
+        ([(1, 9, 2), (8,), (7,)], 8),
+        ([(1,), (1,), (1,), (900,)], 1),  # the busiest day of all is not what is usual
+        ([(1,), (2,), (3,), (4,)], 3),
+    ],
+)
+def test_usual_is_the_median_of_the_busiest_hours_of_days(hours: list[tuple[int, ...]], usual: int | None) -> None:
+    assert find_usual(hours_of(*hours)) == usual
+
+
+@pytest.mark.parametrize(
+    ("threshold", "factor", "usual", "expected"),
+    [(0, 0, 100, None), (70, 0, None, 70), (0, 2.5, 100, 250), (0, 2, None, None), (99, 2, 100, 99), (0, 2, 3, 50)],
+)
+def test_the_smaller_threshold_counts(threshold: int, factor: float, usual: int | None, expected: int | None) -> None:
+    assert find_threshold(VolumeWatch(threshold=threshold, factor=factor), usual) == expected
 
 
 async def test_few_parts_are_never_unusual_by_a_factor(store: Store) -> None:
