@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "account": "Write what stands in the configuration for an account: all of it, or a new key.",
         "password": "Print the hash of a password, for the configuration.",
         "credit": "Show and change what accounts may still send, counted in parts.",
+        "quota": "Show and reset what accounts used of their quotas.",
         "optout": "Show and change the STOP list: numbers that are sent nothing any more.",
         "carrier": "Ask a carrier what is left, how long a text is, or who wants no SMS.",
         "lint": "Say what would become of a mail, without sending or storing anything.",

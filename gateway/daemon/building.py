@@ -11,6 +11,7 @@ from gateway.identity.vouching import Remark, Vouching
 from gateway.intake import Intake, IntakeRules
 from gateway.intake.judging import Judge
 from gateway.lifecycle import SmsState
+from gateway.overruns import Overruns
 from gateway.policy.accounts import Accounts, AuthMethod, Network
 from gateway.policy.optout import find_exempt, list_keepers
 from gateway.policy.texts import TEXT_PROFILES, TextProfile, described_profile
@@ -29,6 +30,7 @@ from gateway.store.reserve import Reserve
 from gateway.store.two_way import StopRules
 from gateway.web import Hook
 from gateway.web.receipts import digest_secret
+from gateway.worker import Bell
 
 
 def build_intake(
@@ -51,6 +53,20 @@ def build_intake(
         vouching=build_vouching(config, clock),
         on_admitted=on_admitted,
         on_report=on_report,
+    )
+
+
+def build_overruns(
+    config: Config, store: Store, clock: Clock, *, accounts: Callable[[], Accounts], mailer_bell: Bell
+) -> Overruns:
+    """Return the stage that tells what quotas held back; `accounts` returns those in force."""
+    return Overruns(
+        store=store,
+        clock=clock,
+        accounts=accounts,
+        rules=report_rules(config),
+        own_addresses=own_addresses(config),
+        mailer_bell=mailer_bell,
     )
 
 

@@ -23,6 +23,7 @@ from gateway.daemon.building import (
     account_networks,
     asking_windows,
     build_intake,
+    build_overruns,
     build_room,
     build_vouching,
     own_addresses,
@@ -141,9 +142,8 @@ class Daemon:
                 self._resources.callback(self._http.close)
             self._addresses = Addresses(smtp=smtp, http=http)
             if sqlite_path(self._config.store) is not None:
-                await self._with_reserve(
-                    self._janitor.recover_own
-                )  # no need to wait for the leases: nobody else uses this file
+                # no need to wait for the leases: nobody else uses this file
+                await self._with_reserve(self._janitor.recover_own)
         except BaseException:
             await self._resources.aclose()
             raise
@@ -293,7 +293,7 @@ class Daemon:
             self._http = HttpServer(app, listen=config.http.listen)
 
     def _build_replies(self, mailer_bell: Bell) -> None:
-        """Make what takes replies, and what tells carriers of the STOPs among them."""
+        """Make what takes replies and tells carriers of the STOPs among them, and what tells clients of quotas."""
         present, sync_bell = self._present, Bell()
         self._replies = Replies(
             store=self._store,
@@ -304,6 +304,9 @@ class Daemon:
             own_addresses=own_addresses(self._config),
             mailer_bell=mailer_bell,
             sync_bell=sync_bell,
+        )
+        self._overruns = build_overruns(
+            self._config, self._store, self._clock, accounts=lambda: present.accounts, mailer_bell=mailer_bell
         )
         self._optout_sync = OptOutSync(
             store=self._store,
@@ -355,6 +358,7 @@ class Daemon:
             "inquiries": self._inquiries,
             "replies": self._replies,
             "optouts": self._optout_sync,
+            "overruns": self._overruns,
             "retention": self._retention,
             "room": self._room,
             "soundness": self._soundness,

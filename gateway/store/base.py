@@ -12,6 +12,7 @@ from enum import Enum, unique
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportFormat, ReportKind, SmsAnswer
+from gateway.store.budget import Alarm, Budget, Deferred, Room
 
 # --- what intake gives -----------------------------------------------------------------------------------------------
 
@@ -113,6 +114,7 @@ class CreditWatch:
     render: RenderAlert | None = None  # None: nobody is written to
 
 
+RenderAlarm = Callable[[Alarm], NewReport]  # called like the one above
 RenderEarlyNot = Callable[[tuple[SmsAnswer, ...]], NewReport]
 """Given the answers in order of position. Called while the order is stored, perhaps more than once; pure."""
 
@@ -123,9 +125,8 @@ class Order:
 
     `envoi` is None when the mail carries no emailId (Ack code 2). `reports` go with a first arrival;
     `duplicate_reports` (Ack code 1) instead of everything else when the account has used the emailId before. The store
-    refuses SMS to numbers on the STOP list (code 11) and those that the account's credit is not enough for (code 12);
-    when that leaves none, `early_not`, if a Not is wanted, writes it. A warning that the order causes by `watch` is one
-    more report.
+    refuses SMS to numbers on the STOP list (code 11), and those that the account's credit (12) or `budget` (29) is not
+    enough for; when that leaves none, `early_not`, if wanted, writes the Not. What it warns of is one more report.
     """
 
     mail: NewMail
@@ -135,6 +136,8 @@ class Order:
     early_not: RenderEarlyNot | None = None
     watch: CreditWatch | None = None
     heeds_stop: bool = True  # else numbers on the STOP list are like all others
+    budget: Budget | None = None  # None: no quotas, and its volume is not watched
+    render_alarm: RenderAlarm | None = None  # None: nobody is written to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +166,9 @@ class Reserved:
 class Stored:
     """A first arrival: all of it is on disk.
 
-    `opted_out` are the SMS of the order to numbers on the STOP list, refused with code 11; `unpaid` those that the
-    credit of the account is not enough for, refused with code 12. `early_not` is the Not, when that left none.
+    `opted_out` are the SMS of it that are refused for the STOP list (code 11), `unpaid` those that the credit of the
+    account is not enough for (12), `held_back` those that a quota is not enough for (29), each with the reason.
+    `early_not` is the Not, when that left none.
     """
 
     mail_id: MailId
@@ -174,6 +178,8 @@ class Stored:
     early_not: ReportId | None = None
     reserved: Reserved | None = None  # None: there is no limit, or the order was stored before
     alert: CreditAlert | None = None  # what it did to the credit that somebody is to be told of
+    held_back: tuple[tuple[SmsId, str], ...] = ()
+    alarms: tuple[Alarm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +197,7 @@ class Retransmitted:
     first_mail_id: MailId
 
 
-AdmitOutcome = Stored | Duplicate | Retransmitted
+AdmitOutcome = Stored | Duplicate | Retransmitted | Deferred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +206,7 @@ class Foreseen:
 
     outcome: AdmitOutcome
     first_at: datetime | None  # None: a first arrival
+    rooms: tuple[Room, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,14 +348,6 @@ class LostSms:
     expires_at: datetime
     code: Code | None = None  # the row's `code`: of the last proven "not sent", reported when validity runs out
     lease: timedelta | None = None  # in `sending`: how long its claimer may take
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PulledIn:
-    """How many rows of a time to come were brought back to now."""
-
-    sms: int
-    reports: int
 
 
 # --- for everybody ---------------------------------------------------------------------------------------------------
