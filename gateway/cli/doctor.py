@@ -28,6 +28,7 @@ from gateway.cli.progress import show_progress
 from gateway.clock import SystemClock
 from gateway.config import Config, ConfigError, load
 from gateway.doctor import Checkup, Finding, Level, Section, Showing, examine
+from gateway.doctor.findings import enumerate_names
 from gateway.doctor.subject import CREDENTIALS
 from gateway.log import register_secrets, set_up_logging
 
@@ -53,6 +54,14 @@ _TITLES = {
     Section.SMARTHOST: "Smarthost",
     Section.CARRIERS: "Carriers",
     Section.CLOCK: "Clock",
+}
+
+_VERDICTS = {
+    Level.OK: "All is well",
+    Level.NOTE: "All is well",
+    Level.UNKNOWN: "Nothing bad was found",
+    Level.WARNING: "It works, and something is doubtful",
+    Level.FAILURE: "Something is bad",
 }
 
 OnlyOption = Annotated[
@@ -196,7 +205,11 @@ def _shown_encrypted(row: Showing) -> str:
 
 
 def _senders(row: Showing) -> str:
-    return "; ".join(f"{', '.join(names)} (by {method})" for method, names in row.senders) or "nobody"
+    methods: dict[tuple[str, ...], list[str]] = {}
+    for method, names in row.senders:
+        methods.setdefault(names, []).append(method)
+    proofs = [f"{enumerate_names(list(names))} (by {', '.join(by)})" for names, by in methods.items()]
+    return "; ".join(proofs) or "nobody"
 
 
 def _print_summary(console: Console, checkup: Checkup) -> None:
@@ -209,10 +222,5 @@ def _print_summary(console: Console, checkup: Checkup) -> None:
             _print_todo(console, finding.todo or "")
         console.print()
     counts = ", ".join(f"{checkup.count(level)} {level.value}" for level in Level if checkup.count(level))
-    pid = (
-        "no gateway runs on this store"
-        if checkup.gateway_pid is None
-        else f"the gateway runs, pid {checkup.gateway_pid}"
-    )
-    verdict = {Level.FAILURE: "Something is bad", Level.WARNING: "It works; something is doubtful"}
-    console.print(Text(f"{verdict.get(checkup.worst, 'All is well')}: {counts}; {pid}.", style=_STYLES[checkup.worst]))
+    runs = "" if checkup.gateway_pid is None else f"; the gateway runs, pid {checkup.gateway_pid}"
+    console.print(Text(f"{_VERDICTS[checkup.worst]}: {counts}{runs}.", style=_STYLES[checkup.worst]))

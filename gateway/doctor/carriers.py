@@ -1,6 +1,7 @@
 """The carriers: can they be reached, believed, and does our key open anything there? Asked with what costs nothing."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -25,6 +26,8 @@ QUESTION_S = 10.0
 _MOST_KEYS = 5
 _SLOW_MS = 2_000.0
 _SOON = timedelta(days=7)
+_WRONG_KEY = re.compile(r"\bcode (?:1|3|10)\b|\bHTTP 40[13]\b")
+"""Of iSendPro 1 and 3, of SMS Partner 1 and 10."""
 
 
 async def examine(subject: Subject) -> AsyncIterator[Finding]:
@@ -130,7 +133,7 @@ async def _ask(subject: Subject, settings: ProviderSettings, who: str) -> list[F
 
 def _judge_untold(who: str, reason: str) -> Finding:
     said = reason if len(reason) <= 200 else reason[:199] + "…"
-    if "code 3 " in f"{reason} " or "10 " in reason[:3] or "HTTP 401" in reason or "HTTP 403" in reason:
+    if _WRONG_KEY.search(reason):
         return _says.failure(
             f"{who}: does not take the key: {said}", "compare the key with that in its web pages; has it been replaced?"
         )

@@ -57,7 +57,7 @@ class Checkup:
 
     findings: tuple[Finding, ...]
     showings: tuple[Showing, ...]  # what each listener is to show to whom; empty when not asked for
-    gateway_pid: int | None  # at work meanwhile, as far as can be told
+    gateway_pid: int | None  # at work meanwhile on the SQLite store; None: nobody, or it cannot be told
 
     def count(self, level: Level) -> int:
         """How many findings are of this level."""

@@ -6,13 +6,13 @@ gateway against it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from gateway.config import Config
 from gateway.policy.accounts import Account, AuthMethod
 from gateway.smtp.entrance import Entrance, find_entrances
 from gateway.smtp.peer import Network
-from gateway.smtp.settings import LOOPBACK, Tls
+from gateway.smtp.settings import LOOPBACK, Tls, parse_listen
 
 ANYWHERE = "anywhere else"
 
@@ -50,16 +50,21 @@ def has_users(config: Config) -> bool:
 def show(config: Config) -> list[Showing]:
     """Return what every listener shows, to each network that the configuration names and to all others.
 
-    Networks that see the same at a listener share a row.
+    Networks that see the same at a listener share a row; one that only this machine can reach has no other.
     """
     rows = []
     for entrance in find_entrances(config.smtp):
         grouped: dict[Showing, list[str]] = {}
-        for name, network in _networks(config):
+        for name, network in list(_networks(config))[: 1 if is_for_this_machine(entrance) else None]:
             row = _show_to(config, entrance, network)
             grouped.setdefault(row, []).append(name)
         rows += [replace(row, clients=tuple(names)) for row, names in grouped.items()]
     return rows
+
+
+def is_for_this_machine(entrance: Entrance) -> bool:
+    """Tell whether nobody else can connect there, neither directly nor through a proxy."""
+    return not entrance.proxies and all(_is_loopback(parse_listen(listen)[0]) for listen in entrance.listen)
 
 
 def find_unproven(config: Config, rows: list[Showing]) -> list[str]:
@@ -133,6 +138,13 @@ def _can_prove(
             return any(_is_in(network, relay.networks) for relay in config.senders.relays)
         case AuthMethod.DKIM | AuthMethod.SPF:
             return True
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_in(network: Network | None, wanted: tuple[Network, ...]) -> bool:
