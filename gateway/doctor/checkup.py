@@ -22,7 +22,6 @@ from gateway.doctor import (
     web_door,
 )
 from gateway.doctor.findings import Finding, Level, Says, Section
-from gateway.doctor.patience import in_thread
 from gateway.doctor.showing import Showing, show
 from gateway.doctor.subject import Subject, find_subject
 
@@ -30,6 +29,8 @@ _log = structlog.get_logger(__name__)
 
 LOOK_S = 22.0
 """How long one look may take; they all go on at the same time."""
+
+_MEETING_S = 5.0
 
 Tell = Callable[[str, int, int], None]
 Look = Callable[[Subject], AsyncIterator[Finding]]
@@ -86,8 +87,7 @@ async def examine(
     """Return what was found in these sections; in all unless some are named. Takes a little more than `look_s`."""
     wanted = frozenset(only) or frozenset(Section)
     looks = {name: look for name, (look, sections) in _LOOKS.items() if sections & wanted}
-    async with asyncio.timeout(look_s):
-        subject = await in_thread(lambda: find_subject(config, clock, environ))
+    subject = await find_subject(config, clock, environ, limit_s=_MEETING_S)
     found: dict[str, list[Finding]] = {name: [] for name in looks}
     done = 0
 

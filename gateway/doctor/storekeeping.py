@@ -88,7 +88,7 @@ def _judge_backlog(subject: Subject, backlog: Backlog) -> Iterator[Finding]:
     now, config = subject.clock.now(), subject.config
     waiting = sum(backlog.sms.get(state.value, 0) for state in (SmsState.QUEUED, SmsState.SENDING))
     reports = backlog.reports.get(ReportState.DUE.value, 0)
-    yield _says.ok(f"{waiting} SMS and {count(reports, 'report')} wait")
+    yield _says.ok(f"waiting: {waiting} SMS, {count(reports, 'report')}")
     held, uncertain = backlog.sms.get(SmsState.HELD.value, 0), SmsState.UNCERTAIN.value
     if held:
         yield _says.note(

@@ -1,13 +1,17 @@
 """The installation that is looked at, and what every look may want to know of it."""
 
+import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.doctor.machine import Process, find_lock_holder
+from gateway.doctor.patience import in_thread
 from gateway.store.database import sqlite_path
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -22,25 +26,34 @@ class Subject:
     environ: Mapping[str, str]
     database: Path | None  # None: PostgreSQL
     gateway: Process | None  # at work on this SQLite store; None: nobody, or it cannot be known
-    uid: int
-
-    @property
-    def service_uid(self) -> int | None:
-        """Who the gateway runs as, as far as can be told: who it does, or whose its store is."""
-        if self.gateway is not None:
-            return self.gateway.uid
-        if self.database is None:
-            return None
-        for path in (self.database, self.database.parent):
-            try:
-                return path.stat().st_uid
-            except OSError:
-                continue
-        return None
+    uid: int  # who looks
+    service_uid: int | None  # who the gateway runs as: who it does, or whose its store is; None: not to be told
 
 
-def find_subject(config: Config, clock: Clock, environ: Mapping[str, str]) -> Subject:
-    """Return the installation of a configuration, on this machine. Blocks for as long as its file system does."""
+async def find_subject(config: Config, clock: Clock, environ: Mapping[str, str], *, limit_s: float) -> Subject:
+    """Return the installation of a configuration, on this machine; without its file system if that does not answer."""
     database = sqlite_path(config.store)
-    gateway = None if database is None else find_lock_holder(database.with_name(f"{database.name}.lock"))
-    return Subject(config=config, clock=clock, environ=environ, database=database, gateway=gateway, uid=os.geteuid())
+    gateway, service_uid = None, None
+    if database is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                gateway, service_uid = await in_thread(partial(_find_service, database))
+    return Subject(
+        config=config,
+        clock=clock,
+        environ=environ,
+        database=database,
+        gateway=gateway,
+        uid=os.geteuid(),
+        service_uid=service_uid,
+    )
+
+
+def _find_service(database: Path) -> tuple[Process | None, int | None]:
+    gateway = find_lock_holder(database.with_name(f"{database.name}.lock"))
+    if gateway is not None:
+        return gateway, gateway.uid
+    for path in (database, database.parent):
+        with suppress(OSError):
+            return None, path.stat().st_uid
+    return None, None
