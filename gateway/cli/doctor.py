@@ -72,9 +72,9 @@ OnlyOption = Annotated[
 def doctor(
     config: ConfigOption, only: OnlyOption = None, settings: SetOption = None, *, as_json: JsonOption = False
 ) -> None:
-    """Look at the real installation, and say what to do. Sends no SMS and no mail, and changes nothing.
+    """Look at the real installation, and say what to do.
 
-    Looks at the configuration, rights, store, addresses, what listeners show to whom, TLS, DNS, smarthost, carriers
+    Sends no SMS and no mail, and changes nothing. Looks at the configuration, rights, store, addresses, what listeners show to whom, TLS, DNS, smarthost, carriers
     and clock, before the first `serve` and beside a gateway at work; takes half a minute at most. Run it as the user of
     the service. Exit status 0 when nothing failed, 1 when something did, 3 when the configuration cannot be used (then
     nothing else was looked at), 4 when it is the store that does not work.
