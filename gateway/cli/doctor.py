@@ -74,10 +74,10 @@ def doctor(
 ) -> None:
     """Look at the real installation, and say what to do.
 
-    Sends no SMS and no mail, and changes nothing. Looks at the configuration, rights, store, addresses, what listeners show to whom, TLS, DNS, smarthost, carriers
-    and clock, before the first `serve` and beside a gateway at work; takes half a minute at most. Run it as the user of
-    the service. Exit status 0 when nothing failed, 1 when something did, 3 when the configuration cannot be used (then
-    nothing else was looked at), 4 when it is the store that does not work.
+    Sends no SMS and no mail, and changes nothing. Looks at the configuration, rights, store, addresses, what listeners
+    show to whom, TLS, DNS, smarthost, carriers and clock, before the first `serve` and beside a gateway at work; takes
+    half a minute at most. Run it as the user of the service. Exit status 0 when nothing failed, 1 when something did, 3
+    when the configuration cannot be used (then nothing else was looked at), 4 when it is the store that does not work.
     """
     set_up_logging(level="error")
     try:

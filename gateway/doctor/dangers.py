@@ -18,6 +18,7 @@ from gateway.web.server import split_listen
 _says = Says(Section.CONFIGURATION)
 
 _EXAMPLES = ("example.org", "example.com", "example.net", "example", "masociete.com")
+_PUBLISHED_KEYS = frozenset({"a296464ce012b8ab710a"})
 _FAR_TOO_MANY, _MANY = 2**24, 2**16
 _SEEN_ELSEWHERE = "everybody on this machine can read"  # `rights` says it, of more files
 
@@ -86,6 +87,11 @@ def _look_at_accounts(config: Config) -> Iterator[Finding]:
             "give it networks, a user in [[users]] and TLS, or another method; see the table of listeners",
         )
     for account in config.accounts:
+        if account.keyid is not None and account.keyid.get_secret_value() in _PUBLISHED_KEYS:
+            yield _says.failure(
+                f'the keyid of account "{account.name}" stands in the document of the protocol: everybody knows it',
+                "have it changed: mail2sms account new prints a block with a fresh one",
+            )
         foreign = [domain for domain in account.report_domains if not _is_own(account, domain)]
         if foreign:
             yield _says.note(

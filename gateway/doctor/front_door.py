@@ -103,6 +103,11 @@ def _is_free(subject: Subject, where: str, port: int) -> Finding:
 
 async def _look_at_gateway(subject: Subject, entrance: Entrance, taken: Taken) -> AsyncIterator[Finding]:
     where = f"{taken.listen} ({entrance.name})"
+    if subject.gateway is None:
+        listener = await in_thread(partial(find_listener, taken.address[1]))
+        if listener is not None and listener.name == "systemd":  # a visit would start the gateway
+            yield _says.ok(f"{where}: systemd listens there, and starts the gateway when somebody comes")
+            return
     hostname = own_hostname(subject.config)
     says_proxy = bool(entrance.proxies)
     met = await meet(taken.address, tls=entrance.tls, says_proxy=says_proxy)

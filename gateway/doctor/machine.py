@@ -3,12 +3,15 @@
 import os
 import pwd
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+
+UNLIMITED = sys.maxsize
 
 _LISTENING = "0A"
 _MAPS = ("net/tcp", "net/tcp6")
@@ -22,8 +25,8 @@ class Process:
     pid: int
     name: str
     uid: int
-    most_files: int | None = None  # soft limit of descriptors; None: no limit, or not to be seen
-    core_bytes: int | None = None  # soft limit of core dumps; None: no limit, or not to be seen
+    most_files: int | None = None  # soft limit of descriptors; None: not to be seen
+    core_bytes: int | None = None  # soft limit of core dumps; None: not to be seen
 
     def __str__(self) -> str:
         return f"{self.name} (pid {self.pid})"
@@ -123,8 +126,8 @@ def _limits(folder: Path) -> tuple[int | None, int | None]:
     with suppress(OSError):
         for line in (folder / "limits").read_text("ascii", "replace").splitlines():
             name, soft = line[:26].strip(), line[26:].split()[:1]
-            if soft and soft[0].isdecimal():
-                found[name] = int(soft[0])
+            if soft:
+                found[name] = int(soft[0]) if soft[0].isdecimal() else UNLIMITED
     return found.get("Max open files"), found.get("Max core file size")
 
 

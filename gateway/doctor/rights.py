@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.config.secret_files import list_secret_files
 from gateway.doctor.findings import Finding, Says, Section
-from gateway.doctor.machine import user_name
+from gateway.doctor.machine import UNLIMITED, user_name
 from gateway.doctor.patience import all_in_thread
 from gateway.doctor.subject import CREDENTIALS, Subject
 
@@ -49,7 +49,7 @@ def _look_at_user(subject: Subject) -> Iterator[Finding]:
     if service is not None and service != subject.uid:
         who = user_name(service)
         yield _says.warning(
-            f"this looks as {me}, the gateway is {who}: what {me} may read, bind and reach is not what {who} may",
+            f"this looks as {me}, the gateway's user is {who}: what {me} may do is not what {who} may",
             f"run it as the service does: sudo -u {who} mail2sms doctor --config {subject.config.path}",
         )
 
@@ -69,6 +69,7 @@ def _look_at_files(subject: Subject) -> Iterator[Finding]:
     starttls = config.smtp.starttls
     if starttls is not None:
         yield from _look_at_file(subject, starttls.key)
+    yield from _look_at_quarantine(subject)
     if credentials is not None:
         yield _says.ok(f"secrets come as credentials of systemd, from {credentials}")
 
@@ -83,7 +84,7 @@ def _look_at_file(subject: Subject, file: Path) -> Iterator[Finding]:
     if mode & stat.S_IROTH:
         yield _says.failure(
             f"everybody on this machine can read {file} (mode {mode:04o})",
-            f"chmod 0600 {file}, and replace the secrets",
+            f"chmod o-rwx {file}, and replace the secrets",
         )
     elif mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield _says.failure(f"others than its owner can write to {file} (mode {mode:04o})", f"chmod go-w {file}")
@@ -97,6 +98,20 @@ def _look_at_file(subject: Subject, file: Path) -> Iterator[Finding]:
         )
 
 
+def _look_at_quarantine(subject: Subject) -> Iterator[Finding]:
+    """It holds whole mails, keys included."""
+    beside = None if subject.database is None else subject.database.parent / "quarantine"
+    folder = subject.config.reading.quarantine or beside
+    if folder is None or not folder.is_dir():
+        return  # the first mail that cannot be read makes it
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield _says.failure(
+            f"others can look into {folder} (mode {mode:04o}), which holds mails with their keys",
+            f"chmod 0700 {folder}",
+        )
+
+
 def _look_at_limits(subject: Subject) -> Iterator[Finding]:
     """Those of the gateway, if it runs and they can be seen; else ours, which may be others."""
     gateway, wanted = subject.gateway, subject.config.smtp.max_connections
@@ -106,11 +121,12 @@ def _look_at_limits(subject: Subject) -> Iterator[Finding]:
             yield _says.warning(
                 "a crash of the gateway would write keys and texts to the disk", "write LimitCORE=0 in its unit"
             )
-        else:
+        elif gateway.core_bytes is not None:
             yield _says.ok("a crash leaves no memory on the disk (core dumps are off)")
     else:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        most_files, whose = None if limit == resource.RLIM_INFINITY else limit, "a process started from here"
+        most_files = UNLIMITED if limit == resource.RLIM_INFINITY else limit
+        whose = "a process started from here"
     if most_files is None:
         return
     possible = max(1, (most_files - _USED_FILES) // 2 - _RESERVED_FILES)
@@ -120,4 +136,5 @@ def _look_at_limits(subject: Subject) -> Iterator[Finding]:
             f"write LimitNOFILE={2 * (wanted + _RESERVED_FILES + _USED_FILES)} in its unit, or lower max_connections",
         )
     else:
-        yield _says.ok(f"{whose} may open {most_files} files, enough for {wanted} connections")
+        number = "as many files as it likes" if most_files == UNLIMITED else f"{most_files} files"
+        yield _says.ok(f"{whose} may open {number}, enough for {wanted} connections")

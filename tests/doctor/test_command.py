@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ LONG_KEY = "0123456789abcdef0123456789abcdef"
 @pytest.fixture
 async def house(tmp_path: Path, dns: DnsServer) -> AsyncIterator[Path]:
     """A configuration with everything around the gateway in place, its store made, on fixed ports."""
+    smtp, http = free_ports(2)
     async with Sandbox() as sandbox, Mailbox() as mailbox:
         path = write_config(
             tmp_path / "gateway.toml",
@@ -37,12 +40,18 @@ async def house(tmp_path: Path, dns: DnsServer) -> AsyncIterator[Path]:
             account={"keyid": LONG_KEY},
             provider={"keyid": KEY},
             senders={"dns_servers": [dns.server]},
-            smtp={"listen": [f"127.0.0.1:{await closed_port()}"]},
-            http={"listen": f"127.0.0.1:{await closed_port()}"},
+            smtp={"listen": [f"127.0.0.1:{smtp}"]},
+            http={"listen": f"127.0.0.1:{http}"},
         )
         await migrate(load(path, environ={}).store)
         yield path
         assert (mailbox.mails, sandbox.messages) == ([], ())
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ones: each is held until all are found."""
+    with ExitStack() as held:
+        return [held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]
 
 
 async def ask(path: Path, *arguments: str) -> Finished:
@@ -162,6 +171,7 @@ async def _never_ends(_subject: Subject) -> AsyncIterator[Finding]:
     await asyncio.Event().wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("look_at_it", "words"), [(_fails, "a fault of this command"), (_never_ends, "no end within")])
 async def test_a_look_that_goes_wrong_hides_nothing(
     config: Config, monkeypatch: pytest.MonkeyPatch, look_at_it: checkup.Look, words: str
@@ -175,15 +185,25 @@ async def test_a_look_that_goes_wrong_hides_nothing(
     assert any("time zones are known" in line for line in told(found))
 
 
+_HANGS = """
+import asyncio, threading
+from gateway.doctor.patience import in_thread
+
+async def main():
+    try:
+        async with asyncio.timeout(0.1):
+            await in_thread(threading.Event().wait)
+    except TimeoutError:
+        print("went on")
+
+asyncio.run(main())
+"""
+
+
 @pytest.mark.slow
 async def test_work_that_hangs_is_not_waited_for() -> None:
-    script = "import asyncio, threading\nfrom gateway.doctor.patience import in_thread\n"
-    script += "async def main():\n    try:\n        async with asyncio.timeout(0.1):\n"
-    script += (
-        "            await in_thread(threading.Event().wait)\n    except TimeoutError:\n        print('went on')\n"
-    )
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script + "asyncio.run(main())", cwd=_root(), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", _HANGS, cwd=_root(), stdout=asyncio.subprocess.PIPE
     )
     async with asyncio.timeout(60):
         said, _ = await process.communicate()

@@ -39,6 +39,10 @@ async def test_what_check_config_warns_of_is_told(write: Write) -> None:
     assert find(checkup, "accounts[0].keyid", "easy to guess").level is Level.WARNING
 
 
+async def test_the_key_of_the_document_is_a_failure(write: Write) -> None:
+    assert find(await look(write(), CONFIGURATION), "everybody knows it").level is Level.FAILURE
+
+
 async def test_examples_that_were_left_are_told(write: Write) -> None:
     finding = find(await look(write(), CONFIGURATION), "still as in the example")
 

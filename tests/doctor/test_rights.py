@@ -12,7 +12,7 @@ from gateway.config import Config
 from gateway.daemon.ownership import sole_owner
 from gateway.doctor import Level, Section, rights
 from gateway.doctor.findings import Finding
-from gateway.doctor.machine import Process, find_file_system, find_listener, find_lock_holder, find_process
+from gateway.doctor.machine import UNLIMITED, Process, find_file_system, find_listener, find_lock_holder, find_process
 from gateway.doctor.subject import Subject, find_subject
 from tests.doctor.conftest import KEY, NOTHING, Write, find, look
 
@@ -75,9 +75,16 @@ async def test_a_folder_in_which_everybody_can_replace_it_is_a_failure(config: C
     assert find(await look(config, RIGHTS), "everybody on this machine can replace").level is Level.FAILURE
 
 
+async def test_a_quarantine_that_others_can_look_into_is_a_failure(config: Config) -> None:
+    folder = config.path.parent / "quarantine"
+    folder.mkdir(0o755)
+
+    assert find(await look(config, RIGHTS), "others can look into").level is Level.FAILURE
+
+
 async def test_looking_as_somebody_else_is_a_warning(config: Config) -> None:
     subject = replace(await subject_of(config), service_uid=ANYBODY)
-    finding = one_with(await findings_of(subject), "the gateway is user 54321")
+    finding = one_with(await findings_of(subject), "the gateway's user is user 54321")
 
     assert finding.level is Level.WARNING
     assert f"sudo -u user 54321 mail2sms doctor --config {config.path}" in (finding.todo or "")
@@ -86,6 +93,8 @@ async def test_looking_as_somebody_else_is_a_warning(config: Config) -> None:
 GATEWAY = Process(pid=1, name="mail2sms", uid=ANYBODY, most_files=16_384, core_bytes=0)
 
 GATEWAYS = {
+    "dumps all of it": (replace(GATEWAY, core_bytes=UNLIMITED), "would write keys and texts", Level.WARNING),
+    "any number of files": (replace(GATEWAY, most_files=UNLIMITED), "as many files as it likes", Level.OK),
     "root": (replace(GATEWAY, uid=0), "the gateway runs as root", Level.WARNING),
     "its own user": (GATEWAY, "the gateway runs as user 54321", Level.OK),
     "dumps core": (replace(GATEWAY, core_bytes=1), "would write keys and texts", Level.WARNING),
@@ -128,7 +137,6 @@ def test_who_listens_on_a_port_is_found() -> None:
 
     assert found is not None
     assert found.pid == os.getpid()
-    assert find_listener(port) is None
 
 
 def test_the_file_system_of_a_folder_is_found() -> None:
