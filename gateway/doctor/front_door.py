@@ -10,7 +10,7 @@ from gateway.daemon.building import own_hostname
 from gateway.doctor.certificates import compare_served
 from gateway.doctor.dialogue import Encounter, meet
 from gateway.doctor.findings import Finding, Says, Section
-from gateway.doctor.machine import find_listener, first_free_port, try_to_bind
+from gateway.doctor.machine import Process, find_listener, first_free_port, try_to_bind
 from gateway.doctor.patience import in_thread, resolve, why
 from gateway.doctor.showing import list_extensions
 from gateway.doctor.subject import Subject
@@ -21,6 +21,8 @@ from gateway.smtp.settings import Tls, parse_listen
 _says = Says(Section.PORTS)
 _listeners = Says(Section.LISTENERS)
 
+_ALWAYS_SHOWN = frozenset({"PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES"})
+_NEVER_SHOWN = frozenset({"VRFY", "ETRN", "DSN", "CHUNKING", "SMTPUTF8", "HELP", "EXPN"})
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -104,20 +106,19 @@ def _is_free(subject: Subject, where: str, port: int) -> Finding:
 async def _look_at_gateway(subject: Subject, entrance: Entrance, taken: Taken) -> AsyncIterator[Finding]:
     where = f"{taken.listen} ({entrance.name})"
     if subject.gateway is None:
-        listener = await in_thread(partial(find_listener, taken.address[1]))
-        if listener is not None and listener.name == "systemd":  # a visit would start the gateway
+        holder = await _find_holder(taken)
+        if holder is not None and holder.name == "systemd":  # a visit would start the gateway
             yield _says.ok(f"{where}: systemd listens there, and starts the gateway when somebody comes")
             return
     hostname = own_hostname(subject.config)
     says_proxy = bool(entrance.proxies)
     met = await meet(taken.address, tls=entrance.tls, says_proxy=says_proxy)
     if not met.banner.startswith("220"):
-        yield _judge_refusal(entrance, where, met, await _who(taken))
+        yield _judge_refusal(subject, entrance, where, met, await _find_holder(taken))
         return
     if not _speaks_as_ours(met):
-        who = await _who(taken)
         yield _says.failure(
-            f"{where}: another mail server answers there{who}: {met.banner[:80]}",
+            f"{where}: another mail server answers there{_named(await _find_holder(taken))}: {met.banner[:80]}",
             "stop it, or let the gateway listen on another port",
         )
         return
@@ -135,20 +136,24 @@ async def _look_at_gateway(subject: Subject, entrance: Entrance, taken: Taken) -
             yield finding
 
 
-async def _who(taken: Taken) -> str:
-    process = await in_thread(partial(find_listener, taken.address[1]))
-    return "" if process is None else f", {process}"
+async def _find_holder(taken: Taken) -> Process | None:
+    return await in_thread(partial(find_listener, taken.address[1]))
+
+
+def _named(holder: Process | None) -> str:
+    return "" if holder is None else f", {holder}"
 
 
 def _speaks_as_ours(met: Encounter) -> bool:
     shown = met.clear if met.clear is not None else met.encrypted
     if shown is None:
         return False
-    return met.banner.endswith(" ESMTP") and {"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"} <= set(shown)
+    names = {line.split()[0].upper() for line in shown if line}
+    return met.banner.endswith(" ESMTP") and names >= _ALWAYS_SHOWN and names.isdisjoint(_NEVER_SHOWN)
 
 
-def _judge_refusal(entrance: Entrance, where: str, met: Encounter, who: str) -> Finding:
-    own = _own(met)
+def _judge_refusal(subject: Subject, entrance: Entrance, where: str, met: Encounter, holder: Process | None) -> Finding:
+    own, who = _own(met), _named(holder)
     if met.banner.startswith("554") and own is not None:
         if entrance.proxies and not is_within(own, entrance.proxies):
             return _says.ok(f"{where}: answers, and turns away whoever is no proxy, as it should")
@@ -168,6 +173,11 @@ def _judge_refusal(entrance: Entrance, where: str, met: Encounter, who: str) -> 
     if entrance.tls is Tls.IMPLICIT and met.trouble is not None and "TLS" in met.trouble:
         return _says.failure(
             f"{where}: {met.trouble}{who}", "is it the gateway? If so restart it; else stop what listens there"
+        )
+    if holder is not None and subject.gateway is not None and holder.pid == subject.gateway.pid:
+        return _says.failure(
+            f"{where}: the gateway{who} listens there and does not answer: {met.trouble}",
+            "it hangs, or is overloaded: look at its log and at the machine's load, then restart it",
         )
     return _says.failure(
         f"{where}: taken{who}, and no mail server answers: {met.trouble}",

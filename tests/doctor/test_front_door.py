@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Config
+from gateway.daemon.ownership import sole_owner
 from gateway.doctor import Level, Section
 from gateway.doctor.front_door import _why_not_bound
 from tests.doctor.conftest import Write, find, levels, look, told
@@ -94,6 +95,25 @@ async def test_who_never_answers_is_a_failure_in_time(write: Write) -> None:
 
     assert finding.level is Level.FAILURE
     assert "no answer in time" in finding.what
+
+
+@pytest.mark.slow
+async def test_a_gateway_that_hangs_is_told_from_others(write: Write) -> None:
+    with taken_port() as port:
+        config = write(smtp=on(port))
+        with sole_owner(config.path.parent / "gateway.db"):
+            finding = find(await look(config, PORTS), "listens there and does not answer")
+
+    assert finding.level is Level.FAILURE
+    assert "restart it" in (finding.todo or "")
+
+
+async def test_a_postfix_with_our_banner_is_not_ours(write: Write) -> None:
+    said = b"220 gw.example.org ESMTP\r\n250-gw.example.org\r\n250-PIPELINING\r\n250-SIZE 10485760\r\n250-VRFY\r\n"
+    async with server_saying(said + b"250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n221 bye\r\n") as port:
+        checkup = await look(write(smtp=on(port)), PORTS)
+
+    assert find(checkup, "another mail server").level is Level.FAILURE
 
 
 async def test_an_address_of_another_machine_is_a_failure(write: Write) -> None:
