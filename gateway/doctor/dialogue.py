@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from gateway.doctor.patience import why
 from gateway.smtp.settings import Tls
 
+BANNER_S = 10.5
+"""How long the banner may take: a gateway may make strangers wait for it."""
+
 ANSWER_S = 4.0
-"""How long each answer may take; a gateway that makes strangers wait answers well within."""
+"""How long every other answer may take."""
 
 _MOST_LINES = 60
 _LONGEST_LINE_BYTES = 2_048
@@ -60,7 +63,7 @@ async def _talk(
         writer.write(b"PROXY UNKNOWN\r\n")
     if tls is Tls.IMPLICIT:
         await _secure(found, writer)
-    banner = await _hear(reader)
+    banner = await _hear(reader, BANNER_S)
     found.banner = banner[0]
     if not found.banner.startswith("220"):
         return
@@ -103,10 +106,10 @@ async def _secure(found: Encounter, writer: asyncio.StreamWriter) -> None:
     found.version = inside.version()
 
 
-async def _hear(reader: asyncio.StreamReader) -> list[str]:
+async def _hear(reader: asyncio.StreamReader, limit_s: float = ANSWER_S) -> list[str]:
     """Return the lines of one reply, made printable. Raises EOFError, TimeoutError, ValueError for one too long."""
     lines: list[str] = []
-    async with asyncio.timeout(ANSWER_S):
+    async with asyncio.timeout(limit_s):
         while len(lines) < _MOST_LINES:
             line = await reader.readline()
             if not line.endswith(b"\n"):

@@ -1,5 +1,6 @@
 """The addresses the gateway listens on, or would: free, its own, or somebody else's; and what it shows there."""
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from gateway.smtp.settings import Tls, parse_listen
 _says = Says(Section.PORTS)
 _listeners = Says(Section.LISTENERS)
 
+ADDRESS_S = 20.0
+"""How long one address may take, several answers included."""
+
 _ALWAYS_SHOWN = frozenset({"PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES"})
 _NEVER_SHOWN = frozenset({"VRFY", "ETRN", "DSN", "CHUNKING", "SMTPUTF8", "HELP", "EXPN"})
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -35,22 +39,43 @@ class Taken:
 
 
 async def examine(subject: Subject) -> AsyncIterator[Finding]:
-    """Yield what becomes of every listener, one after the other: the gateway counts connections."""
-    for entrance in find_entrances(subject.config.smtp):
-        for listen in entrance.listen:
-            host, port = parse_listen(listen)
-            if port == 0:
-                yield _says.note(
-                    f"{listen} ({entrance.name}): a free port at each start, so that nobody knows where to send",
-                    "write a port, such as 2525, unless this is for trying",
-                )
-                continue
-            async for finding in look_at_port(subject, listen, host, port, name=entrance.name):
-                if isinstance(finding, Finding):
-                    yield finding
-                    continue
-                async for met in _look_at_gateway(subject, entrance, finding):
-                    yield met
+    """Yield what becomes of every address, all of them looked at at the same time."""
+    async with asyncio.TaskGroup() as tasks:
+        looks = [
+            tasks.create_task(_look_in_time(subject, entrance, listen))
+            for entrance in find_entrances(subject.config.smtp)
+            for listen in entrance.listen
+        ]
+    for task in looks:
+        for finding in task.result():
+            yield finding
+
+
+async def _look_in_time(subject: Subject, entrance: Entrance, listen: str) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        async with asyncio.timeout(ADDRESS_S):
+            async for finding in _look_at_address(subject, entrance, listen):
+                found.append(finding)  # noqa: PERF401 - what is there when time runs out
+    except TimeoutError:
+        found.append(_says.unknown(f"{listen} ({entrance.name}): no end within {ADDRESS_S:g} s", "look again later"))
+    return found
+
+
+async def _look_at_address(subject: Subject, entrance: Entrance, listen: str) -> AsyncIterator[Finding]:
+    host, port = parse_listen(listen)
+    if port == 0:
+        yield _says.note(
+            f"{listen} ({entrance.name}): a free port at each start, so that nobody knows where to send",
+            "write a port, such as 2525, unless this is for trying",
+        )
+        return
+    async for finding in look_at_port(subject, listen, host, port, name=entrance.name):
+        if isinstance(finding, Finding):
+            yield finding
+            continue
+        async for met in _look_at_gateway(subject, entrance, finding):
+            yield met
 
 
 async def look_at_port(

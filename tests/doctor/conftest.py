@@ -21,7 +21,7 @@ Write = Callable[..., Config]
 
 
 @pytest.fixture
-async def dns() -> AsyncIterator[DnsServer]:
+async def zone() -> AsyncIterator[DnsServer]:
     """The only DNS server there is."""
     async with dns_server() as server:
         server.add("gw.example.org", "A", "192.0.2.25")
@@ -29,11 +29,11 @@ async def dns() -> AsyncIterator[DnsServer]:
 
 
 @pytest.fixture
-def write(tmp_path: Path, dns: DnsServer) -> Write:
+def write(tmp_path: Path, zone: DnsServer) -> Write:
     """Return a function that writes a configuration, as `write_config` takes it, and loads it."""
 
     def write_it(*, users: Sequence[Mapping[str, object]] = (), **wanted: object) -> Config:
-        path = write_config(tmp_path / "gateway.toml", **{"senders": {"dns_servers": [dns.server]}, **wanted})
+        path = write_config(tmp_path / "gateway.toml", **{"senders": {"dns_servers": [zone.server]}, **wanted})
         with path.open("a", encoding="utf-8") as file:
             file.writelines(f"\n[[users]]\n{tomlkit.dumps(user)}" for user in users)
         return load(path, environ={})

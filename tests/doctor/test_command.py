@@ -29,7 +29,7 @@ LONG_KEY = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-async def house(tmp_path: Path, dns: DnsServer) -> AsyncIterator[Path]:
+async def house(tmp_path: Path, zone: DnsServer) -> AsyncIterator[Path]:
     """A configuration with everything around the gateway in place, its store made, on fixed ports."""
     smtp, http = free_ports(2)
     async with Sandbox() as sandbox, Mailbox() as mailbox:
@@ -39,7 +39,7 @@ async def house(tmp_path: Path, dns: DnsServer) -> AsyncIterator[Path]:
             carrier=sandbox.url,
             account={"keyid": LONG_KEY},
             provider={"keyid": KEY},
-            senders={"dns_servers": [dns.server]},
+            senders={"dns_servers": [zone.server]},
             smtp={"listen": [f"127.0.0.1:{smtp}"]},
             http={"listen": f"127.0.0.1:{http}"},
         )

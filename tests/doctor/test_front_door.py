@@ -11,7 +11,7 @@ import pytest
 
 from gateway.config import Config
 from gateway.daemon.ownership import sole_owner
-from gateway.doctor import Level, Section
+from gateway.doctor import Level, Section, dialogue
 from gateway.doctor.front_door import _why_not_bound
 from tests.doctor.conftest import Write, find, levels, look, told
 from tests.smtp.house import RememberingHandler, make_certificate, open_house
@@ -88,7 +88,13 @@ async def test_whatever_else_listens_there_is_a_failure(write: Write, words: byt
     assert checkup.worst is Level.FAILURE
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogue, "BANNER_S", 1.0)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
 async def test_who_never_answers_is_a_failure_in_time(write: Write) -> None:
     with taken_port() as port:
         finding = find(await look(write(smtp=on(port)), PORTS), "taken")
@@ -98,6 +104,7 @@ async def test_who_never_answers_is_a_failure_in_time(write: Write) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
 async def test_a_gateway_that_hangs_is_told_from_others(write: Write) -> None:
     with taken_port() as port:
         config = write(smtp=on(port))

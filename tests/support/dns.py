@@ -24,7 +24,6 @@ class DnsServer(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.zone: dict[tuple[str, str], list[str] | str] = {}
         self.asked: Counter[str] = Counter()
-        self.is_validating = False  # whether it says that it has checked signatures
 
     def add(self, name: str, kind: str, *records: str) -> None:
         """The name has these records; a TXT is written without quotes."""
@@ -53,7 +52,7 @@ class DnsServer(asyncio.DatagramProtocol):
         if found == SILENT:
             return
         answer = dns.message.make_response(query)
-        answer.flags |= dns.flags.RA | (dns.flags.AD if self.is_validating else 0)
+        answer.flags |= dns.flags.RA
         if found == SERVFAIL:
             answer.set_rcode(dns.rcode.SERVFAIL)
         elif isinstance(found, list):
