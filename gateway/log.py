@@ -2,7 +2,8 @@
 
 Promises: what was registered as a secret never appears in a line, whoever logs it and wherever in the line; what does
 not print in a value (of a stranger's mail, of a carrier's answer) starts no line of its own, drives no terminal, turns
-no text round and costs no line; numbers are masked because their type prints itself masked, and everything that is not a plain value is printed by its type.
+no text round and costs no line; numbers are masked because their type prints itself masked, and everything that is not
+a plain value is printed by its type.
 
 Standard loggers (of libraries) come out the same way; the chatty ones only from `warning`. What happens while one piece
 of work is done carries the keys bound with `structlog.contextvars`.
@@ -175,8 +176,10 @@ def _one_line(value: str) -> str:
 
 
 def _escape(text: str, *, spared: str = "") -> str:
-    """Return the text with everything escaped that does not print: what ends a line, drives a terminal, changes the
-    direction of writing, or cannot be encoded, whereupon the whole line would be lost.
+    """Return the text with everything escaped that does not print.
+
+    That is what ends a line, drives a terminal, changes the direction of writing, or cannot be encoded, whereupon the
+    whole line would be lost.
     """
     if text.isprintable():
         return text

@@ -40,7 +40,8 @@ _REFUSAL = b"Bad Request\n"
 class BoundedConnection(H11Protocol):
     """From the accepted socket to its end."""
 
-    _waits_since: float | None = None  # None: a request is under way
+    waits_since: float | None = None
+    """Since when, by the loop's clock, it has waited for a request; None: one is under way."""
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -64,7 +65,7 @@ class BoundedConnection(H11Protocol):
         before = self.cycle
         super().handle_events()
         if self.cycle is not before and not self.cycle.response_complete and not self.transport.is_closing():
-            self._waits_since = None
+            self.waits_since = None
             self._start_timer(REQUEST_S)
 
     def on_response_complete(self) -> None:
@@ -72,7 +73,7 @@ class BoundedConnection(H11Protocol):
         super().on_response_complete()
 
     def _wait(self) -> None:
-        self._waits_since = self.loop.time()
+        self.waits_since = self.loop.time()
         self._start_timer(WAITING_S)
 
     def _start_timer(self, after_s: float) -> None:
@@ -91,9 +92,9 @@ class BoundedConnection(H11Protocol):
     def _make_room(self) -> bool:
         """Break the connection that has waited longest for a request, if one waits; tell whether one did."""
         waiting = [
-            (one._waits_since, one)
+            (one.waits_since, one)
             for one in self.connections
-            if isinstance(one, BoundedConnection) and one is not self and one._waits_since is not None
+            if isinstance(one, BoundedConnection) and one is not self and one.waits_since is not None
         ]
         if not waiting:
             return False

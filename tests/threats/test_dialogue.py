@@ -1,7 +1,6 @@
 """T2, T5, T6: no mail for others, no second mail within one, nothing said in clear counts over TLS."""
 
 import asyncio
-import ssl
 from pathlib import Path
 
 import pytest
@@ -71,8 +70,13 @@ async def test_no_recipient_is_taken_but_our_own(tmp_path: Path) -> None:
             async with greeted(ground, source=source) as raw:
                 assert (await raw.ask(f"MAIL FROM:<{SENDER}>"))[:3] == "250"
                 replies = {address: await raw.ask(f"RCPT TO:<{address}>") for address in NOT_OURS}
-                options = [await raw.ask(f"RCPT TO:<{RECIPIENT}> {one}") for one in ("NOTIFY=SUCCESS", "ORCPT=rfc822;x")]
-                others = [await raw.ask(command) for command in ("VRFY x", "EXPN x", "TURN", "ETRN x", "HELP", "SEND FROM:<a>")]
+                options = [
+                    await raw.ask(f"RCPT TO:<{RECIPIENT}> {one}") for one in ("NOTIFY=SUCCESS", "ORCPT=rfc822;x")
+                ]
+                others = [
+                    await raw.ask(command)
+                    for command in ("VRFY x", "EXPN x", "TURN", "ETRN x", "HELP", "SEND FROM:<a>")
+                ]
 
                 assert {address: reply[:1] for address, reply in replies.items()} == dict.fromkeys(NOT_OURS, "5")
                 assert not [reply for reply in replies.values() if "victim" in reply]
@@ -97,7 +101,9 @@ async def test_a_mail_within_a_mail_never_becomes_an_order(tmp_path: Path) -> No
     """T5: pipelined behind each end of data that some other program might see; also from a legacy network."""
     outer = make_mail("outer", "0601020304").removesuffix(b"\r\n")
     within = make_mail("within", "0601020305")
-    rest = b"MAIL FROM:<alerte@masociete.com>\r\nRCPT TO:<sendsms@gw.example.org>\r\nDATA\r\n" + within + b".\r\nQUIT\r\n"
+    rest = (
+        b"MAIL FROM:<alerte@masociete.com>\r\nRCPT TO:<sendsms@gw.example.org>\r\nDATA\r\n" + within + b".\r\nQUIT\r\n"
+    )
     legacy = {"networks": ["127.0.0.0/30"], "bare_lf_networks": ["127.0.0.2/32"]}
     async with Carrier(accepts) as carrier, siege(tmp_path, carrier, smtp=legacy) as ground:
         answers = {}
@@ -108,7 +114,7 @@ async def test_a_mail_within_a_mail_never_becomes_an_order(tmp_path: Path) -> No
                     codes = [line[:3] for line in await raw.rest() if line[3:4] != "-"]
                     answers[ending, source] = codes[5:]
 
-        # Where CRLF.CRLF stands the mail is over, and refused for its bare CR; what follows is the client's own next mail
+        # Where CRLF.CRLF stands the mail is over, refused for its bare CR; what follows is the client's own next mail
         ended = {ending: codes for (ending, _), codes in answers.items() if b"\r\n.\r\n" in ending}
         assert ended == {b"\r\r\n.\r\n": ["554", "250", "250", "354", "250", "221"]}
         # Anywhere else all of it was one mail, refused: for a bare CR, LF or NUL, or because it holds two envois
@@ -123,7 +129,13 @@ async def test_what_comes_in_clear_never_counts_over_tls(tmp_path: Path) -> None
     context.check_hostname = False
     smtp = {"starttls": {"certificate": str(pem.certificate), "key": str(pem.key), "required": True}}
     async with Carrier(accepts) as carrier, siege(tmp_path, carrier, smtp=smtp) as ground:
-        for injected in (b"EHLO evil\r\n", b"MAIL FROM:<evil@masociete.com>\r\n", b"\r\n", b"x", OPENING + ENVOI.encode()):
+        for injected in (
+            b"EHLO evil\r\n",
+            b"MAIL FROM:<evil@masociete.com>\r\n",
+            b"\r\n",
+            b"x",
+            OPENING + ENVOI.encode(),
+        ):
             async with greeted(ground) as raw:
                 await raw.send(b"STARTTLS\r\n" + injected)
                 lines = await raw.rest()
@@ -186,8 +198,29 @@ PIECES = st.one_of(
     st.sampled_from(
         [
             *(b"EHLO a", b"HELO", b"MAIL FROM:<alerte@masociete.com>", b"RCPT TO:<sendsms@gw.example.org>", b"DATA"),
-            *(b".", b"..", b"RSET", b"NOOP", b"QUIT", b"STARTTLS", b"AUTH PLAIN AGEAYg==", b"AUTH LOGIN", b"*", b"BDAT 3"),
-            *(b"\r\n", b"\n", b"\r", b"\r\n.\r\n", b"\0", b"MAIL FROM:<", b"<envoi>", b"\x16\x03\x01", b"GET / HTTP/1.1"),
+            *(
+                b".",
+                b"..",
+                b"RSET",
+                b"NOOP",
+                b"QUIT",
+                b"STARTTLS",
+                b"AUTH PLAIN AGEAYg==",
+                b"AUTH LOGIN",
+                b"*",
+                b"BDAT 3",
+            ),
+            *(
+                b"\r\n",
+                b"\n",
+                b"\r",
+                b"\r\n.\r\n",
+                b"\0",
+                b"MAIL FROM:<",
+                b"<envoi>",
+                b"\x16\x03\x01",
+                b"GET / HTTP/1.1",
+            ),
             *(b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2", b"\r\n\r\n\0\r\nQUIT\n", b"x" * 3_000),
         ]
     ),
@@ -196,7 +229,7 @@ PIECES = st.one_of(
 
 
 async def test_no_babble_harms_the_dialogue(tmp_path: Path) -> None:
-    """Whatever is said, and wherever the connection ends: codes from the list, no order, no traceback, no session left."""
+    """Whatever is said, and wherever the connection ends: codes from the list, no order, no traceback."""
     async with Carrier(accepts) as carrier, siege(tmp_path, carrier) as ground:
         loop = asyncio.get_running_loop()
 
@@ -245,7 +278,10 @@ async def test_a_header_of_a_proxy_cannot_be_forged_or_overlong(tmp_path: Path, 
             [signature + b"\x21\x11\xff\xff" + b"x" * 70_000, signature + b"\x21\x11\0\2ab", signature[:-1] + b"x" * 9],
         )
     )
-    async with Carrier(accepts) as carrier, siege(tmp_path, carrier, smtp={"listen": [], "listeners": listeners}) as ground:
+    async with (
+        Carrier(accepts) as carrier,
+        siege(tmp_path, carrier, smtp={"listen": [], "listeners": listeners}) as ground,
+    ):
         order = OPENING + make_mail("forged", "0601020304") + b".\r\nQUIT\r\n"
         async with connected(ground.gateway.smtp) as raw:  # no proxy: what it says of itself is not even read
             await raw.send(good + order)

@@ -19,7 +19,16 @@ from gateway.web.connection import MOST_CONNECTIONS
 from gateway.web.server import HttpServer
 from tests.faults.carriers import Carrier, accepts
 from tests.faults.field import Field, make_mail
-from tests.threats.attacker import DEADLINE_S, connected, http, http_address, is_served, siege, submit, waits_of_a_good_client
+from tests.threats.attacker import (
+    DEADLINE_S,
+    connected,
+    http,
+    http_address,
+    is_served,
+    siege,
+    submit,
+    waits_of_a_good_client,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +116,9 @@ ODD = {
     "many parameters": request(f"/receipts/carrier/{SECRET}?" + "&".join(f"p{n}=1" for n in range(3_000))),
     "a long parameter": request(f"/receipts/carrier/{SECRET}?tracker=" + "x" * 17_000),
     "a bomb of JSON": request(f"/receipts/carrier/{SECRET}", "POST", b"[" * 16_000, "Content-Type: application/json"),
-    "numbers without end": request(f"/receipts/carrier/{SECRET}", "POST", b"9" * 16_000, "Content-Type: application/json"),
+    "numbers without end": request(
+        f"/receipts/carrier/{SECRET}", "POST", b"9" * 16_000, "Content-Type: application/json"
+    ),
     "a large body": request(f"/receipts/carrier/{SECRET}", "POST", b"x" * 100_000),
     "many headers": request("/livez", "GET", b"", *[f"X-{n}: 1" for n in range(5_000)]),
     "a header without end": b"GET /livez HTTP/1.1\r\nX: " + b"x" * 200_000,
@@ -140,7 +151,9 @@ async def test_odd_requests_are_refused_or_harmless(tmp_path: Path) -> None:
         statuses = {name: answer[9:12].decode() for name, answer in answers.items()}
 
         assert set(statuses.values()) <= {"", "200", "400", "404", "405", "413", "414"}, statuses
-        assert "200" not in {statuses[name] for name in ("two lengths", "a negative length", "no HTTP", "SMTP", "two hosts")}
+        assert "200" not in {
+            statuses[name] for name in ("two lengths", "a negative length", "no HTTP", "SMTP", "two hosts")
+        }
         assert not [name for name, answer in answers.items() if b"victim" in answer or b"\x1b" in answer]
         assert len(ground.gateway.read_log().splitlines()) < 30
         await is_served(ground, "after")
@@ -208,7 +221,9 @@ async def test_a_request_that_does_not_come_and_a_body_that_does_not_end_are_giv
         await asyncio.sleep(3_600)
         return Response()
 
-    server = HttpServer(Starlette(routes=[Route("/", lambda _: Response()), Route("/hang", hang)]), listen="127.0.0.1:0")
+    server = HttpServer(
+        Starlette(routes=[Route("/", lambda _: Response()), Route("/hang", hang)]), listen="127.0.0.1:0"
+    )
     address = await server.bind()
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve())

@@ -93,7 +93,9 @@ async def test_each_account_is_proven_by_its_own_network_alone(tmp_path: Path) -
     async with Carrier(accepts) as carrier, siege(tmp_path, carrier, **accounts) as ground:
         replies = [
             await submit(ground, make_mail("1", "0601020304", key=OTHER_KEY), source="127.0.0.10"),
-            await submit(ground, make_mail("2", "0601020304", key=OTHER_KEY, domain="autre.example"), source="127.0.0.10"),
+            await submit(
+                ground, make_mail("2", "0601020304", key=OTHER_KEY, domain="autre.example"), source="127.0.0.10"
+            ),
             await submit(ground, make_mail("3", "0601020304", domain="autre.example"), source="127.0.0.10"),
             await submit(ground, make_mail("4", "0601020304"), source="127.0.0.11"),
             await submit(ground, make_mail("5", "0601020304")),  # the listener's own network is neither's
@@ -183,7 +185,9 @@ async def test_what_two_programs_could_read_differently_is_no_order(tmp_path: Pa
         "a file twice, other case": [body, csv, csv.replace("mobiles", "MOBILES")],
         "an envoi in each part": [ENVOI, ENVOI],
     }.items():
-        mixed = "".join(f"--b\r\n{part if part.startswith('Content') else chr(13) + chr(10) + part}\r\n" for part in parts)
+        mixed = "".join(
+            f"--b\r\n{part if part.startswith('Content') else chr(13) + chr(10) + part}\r\n" for part in parts
+        )
         kinds[name] = from_headers(
             f"From: {SENDER}", 'Content-Type: multipart/mixed; boundary="b"', body=mixed + "--b--"
         )

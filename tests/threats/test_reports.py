@@ -50,8 +50,11 @@ def order(number: int, **elements: str) -> bytes:
     """Return a mail whose envoi has these elements in place of the usual ones."""
     content = re.sub(r"<emailId>.*?</emailId>", f"<emailId>{number}</emailId>", ENVOI)
     for name, value in elements.items():
-        changed = re.sub(f"<{name}>.*?</{name}>", lambda _, name=name, value=value: f"<{name}>{value}</{name}>", content)  # type: ignore[misc]
-        content = changed if f"<{name}>" in content else content.replace("</envoi>", f"<{name}>{value}</{name}></envoi>")
+        before, opening, rest = content.partition(f"<{name}>")
+        if not opening:
+            before, _, rest = content.partition("</envoi>")
+            rest = f"</{name}></envoi>"
+        content = f"{before}<{name}>{value}</{name}>{rest.partition(f'</{name}>')[2]}"
     return from_headers(
         f"From: {SENDER}",
         f"Message-ID: <{number}@masociete.com>",
@@ -118,7 +121,15 @@ async def test_no_answer_of_a_machine_goes_round(tmp_path: Path) -> None:
         assert len(ground.reports()) == 2  # 1 mail in, 2 out, and there it ended
 
 
-BREAKS = ["\r\nBcc: victim@victim.example", "\nBcc: v", "\u0085Bcc: v", "\u2028Bcc: v", "\u2029Bcc: v", "\x0bBcc: v", "\x0cBcc: v"]
+BREAKS = [
+    "\r\nBcc: victim@victim.example",
+    "\nBcc: v",
+    "\u0085Bcc: v",
+    "\u2028Bcc: v",
+    "\u2029Bcc: v",
+    "\x0bBcc: v",
+    "\x0cBcc: v",
+]
 INJECTIONS = [
     "=?utf-8?q?a=0d=0aBcc:_victim=40victim.example?=",
     "&#13;&#10;Bcc: victim@victim.example&#13;&#10;&#13;&#10;body",
@@ -192,7 +203,9 @@ async def test_what_a_mail_says_of_itself_is_repeated_as_text_alone(tmp_path: Pa
     async with siege(tmp_path, account={"report_format": "wellformed"}) as ground:
         assert (await submit(ground, order(1, num=tel))).startswith("250 ")
         await ground.mailbox.wait_for(2, timeout_s=DEADLINE_S)
-        body = next(mail.content for mail in ground.mailbox.mails if b"etatNot" in mail.content).partition(b"\r\n\r\n")[2]
+        body = next(mail.content for mail in ground.mailbox.mails if b"etatNot" in mail.content).partition(b"\r\n\r\n")[
+            2
+        ]
         root = ET.fromstring(body.replace(b"\r\n", b"\n"))  # noqa: S314 what our own gateway wrote
 
         assert root.findtext("etat/tel") == "06</tel><code>0</code>"
