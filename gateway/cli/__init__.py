@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "backup": "Make a sound copy of the store, also while the gateway works.",
         "restore": "Put a backup into place, and say what becomes of the SMS that waited in it.",
         "verify": "Look for anything wrong in the store, or in a backup of it.",
+        "doctor": "Look at the real installation, and say what to do.",
         "purge": "Erase now what is older than it is to be kept.",
         "forget": "Erase everything that names a telephone number, at once.",
         "account": "Write what stands in the configuration for an account: all of it, or a new key.",

@@ -135,6 +135,7 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
         fault=admission.fault.code if admission.fault else None,
         sms=_sms_rows(admission, pen.arrival.at),
     )
+    budget = _budget(pen)
     acks = (pen.write_ack(ack_to, email_id, AckCode.A0_PROCESSED),) if ack_to else ()
     answers = _early_answers(envoi, admission)
     nots = (pen.write_not(not_to, email_id, answers),) if not_to and answers else ()
@@ -147,8 +148,8 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
         early_not=partial(pen.write_not, not_to, email_id) if not_to and not answers else None,
         watch=watch_credit(account, pen.rules.own_addresses, pen.rules.reports),
         heeds_stop=account.heeds_stop,
-        budget=_budget(pen),
-        render_alarm=find_writer(account, pen.rules.own_addresses, pen.rules.reports),
+        budget=budget,
+        render_alarm=None if budget is None else find_writer(account, pen.rules.own_addresses, pen.rules.reports),
     )
     return Written(order=order, ack_to=ack, not_to=not_, admission=admission)
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.policy.addresses import matches, parse_address, to_ascii_domain
 from gateway.policy.keys import Keyid, KeyOwner, KeyRing
+from gateway.policy.networks import is_internet
 from gateway.policy.public_holidays import SUBDIVISIONS
 from gateway.policy.quotas import Factor, Parts, Price, Quotas, check_quotas
 from gateway.policy.routes import Providers, Route, Weights, check_routes, check_some, check_weights
@@ -124,7 +125,7 @@ def _check_network(value: object) -> object:
         raise ValueError(f'"{value}" is not a network: write one like "192.168.1.0/24" or "2001:db8::/32"') from error
     if "/" in value and network.network_address != ip_address(value.partition("/")[0]):
         raise ValueError(f'"{value}" is an address in a network: write "{network}", or the address alone')
-    if not network.prefixlen:
+    if is_internet(network):
         raise ValueError(f'"{value}" is the whole Internet: whoever knows the keyid would send SMS at your cost')
     return network
 

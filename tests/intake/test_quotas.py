@@ -106,12 +106,9 @@ async def test_mails_beyond_a_quota_of_mails_are_told_to_come_back_and_may(desk:
 
     assert [reply.code for reply in replies] == [250, 250, 451]
     whose = "for the account" if per == "account" else "from one sender"
-    assert (
-        str(replies[-1]) == f"451 4.7.1 A quota of mails is used up, try again later: at most 2 mails a minute {whose}"
-    )
-    assert [line["cause"] for line in refused] == [
-        f"account masociete: quota of mails: at most 2 mails a minute {whose}"
-    ]
+    sentence = f"at most 2 mails a minute {whose}"
+    assert str(replies[-1]) == f"451 4.7.1 A quota of mails is used up, try again later: {sentence}"
+    assert [line["cause"] for line in refused] == [f"account masociete: quota of mails: {sentence}"]
     assert again.code == 250
     assert desk.rows("SELECT email_id FROM email_id WHERE email_id = '2'") == [("2",)]
 
