@@ -305,24 +305,17 @@ def _queued(life: SmsLife, now: datetime) -> tuple[str, datetime | None, bool]:
         waits = _why_later(life)
         return f"{why}{path} at {_time(sms.due_at)}{waits}", sms.due_at, False
     if life.is_serving is False:
-        return "no gateway works on this store: start it (mail2sms serve)", None, True
+        return "no gateway is at work on this store: start it (mail2sms serve)", None, True
     if life.account is None:
         return f"its account {sms.account} is not in the configuration any more: nothing is sent for it", None, True
     blocked = life.blocked
     if blocked is not None and blocked.reason.startswith("not sent: account"):
-        return (
-            f"all of account {sms.account} waits at carrier {blocked.provider}, which turned it away at "
-            f"{_time(blocked.at)}{_blocked_code(blocked)}{_raw(blocked.raw)}",
-            None,
-            True,
-        )
+        away = f"{_time(blocked.at)}{_blocked_code(blocked)}{_raw(blocked.raw)}"
+        what = f"all of account {sms.account} waits at carrier {blocked.provider}, which turned it away at {away}"
+        return what, None, True
     if blocked is not None and blocked.reason.startswith("not sent: provider"):
-        return (
-            f"carrier {blocked.provider} was in trouble at {_time(blocked.at)}{_blocked_code(blocked)}"
-            f"{_raw(blocked.raw)}; it is tried again by itself",
-            None,
-            False,
-        )
+        trouble = f"{_time(blocked.at)}{_blocked_code(blocked)}{_raw(blocked.raw)}"
+        return f"carrier {blocked.provider} was in trouble at {trouble}; it is tried again by itself", None, False
     return f"it is due since {_time(sms.due_at)} and goes{path} when its turn comes", sms.due_at, False
 
 
