@@ -8,7 +8,7 @@ import pytest
 from gateway.lifecycle import ReportEvent, SmsEvent, SmsState
 from gateway.store import Store, tables
 from gateway.store.outgoing import ReportSettlement
-from gateway.store.stepping import PulledIn, LONGEST_WAIT, TOLERANCE
+from gateway.store.stepping import LONGEST_WAIT, TOLERANCE, PulledIn
 from tests.store.samples import (
     NotMaker,
     claim,
