@@ -73,7 +73,7 @@ class StoreReading(StoreAccess):
         return await self._write(step, action, ids, writers)
 
     async def note_turned_away(self, counts: Sequence[TurnedAwayRecord], now: datetime) -> None:
-        """These are added to the counts of clients that were told no; the oldest are gone. Not while the disk is full."""
+        """These are added to the counts of clients that were told no, unless the disk is full; the oldest are gone."""
         if self._is_full:
             return
         await self._write(turning_away.note, counts, now)
