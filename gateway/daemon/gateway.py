@@ -35,11 +35,13 @@ from gateway.daemon.building import (
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.present import Present
 from gateway.daemon.soundness import Soundness
+from gateway.daemon.watching import Watching
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from gateway.inquiries import Inquiries
 from gateway.janitor import Janitor
 from gateway.mailer import Mailer
+from gateway.metrics import STARTED_AT
 from gateway.optout_sync import OptOutSync
 from gateway.outcomes import Outcomes
 from gateway.receipts import Receipts
@@ -47,7 +49,6 @@ from gateway.replies import Replies
 from gateway.retention import Retention
 from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import Backlog
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
 from gateway.web import Callbacks, HttpServer, health_app
@@ -63,8 +64,6 @@ GRACE_S = 40.0
 _MAIL_GRACE_S = 30.0
 _CUT_S = 3.0
 """What was cancelled records what it must within this time."""
-
-_PING_S = 5.0
 
 
 class StageEnded(GatewayError):
@@ -154,6 +153,7 @@ class Daemon:
                 stages = [self._run_stage(group, "smtp", self._listener.serve())]
                 stages += [self._run_stage(group, name, part.run()) for name, part in self._stages().items()]
                 http = [] if self._http is None else [self._run_stage(group, "http", self._http.serve())]
+                STARTED_AT.set(self._clock.now().timestamp())
                 _log.info("daemon_ready", addresses=str(self.addresses))
                 await until.wait()
                 await self._drain(stages)
@@ -165,8 +165,7 @@ class Daemon:
 
     async def ping(self) -> None:
         """The store has answered; StoreUnavailable, TimeoutError or StoreUnusable when it has not."""
-        async with asyncio.timeout(_PING_S):
-            await self._store.ping()
+        await self._watching.ping()
 
     # --- building ------------------------------------------------------------------------------------------------
 
@@ -262,6 +261,14 @@ class Daemon:
             settings=config.janitor,
             receipts=receipts,
         )
+        self._watching = Watching(
+            store=self._store,
+            present=present,
+            room=self._room,
+            dispatcher=self._dispatcher,
+            reader=self._reader,
+            is_draining=lambda: self._is_draining,
+        )
         self._build_replies(mailer_bell)
         self._retention = Retention(store=self._store, clock=clock, settings=config.retention)
         self._inquiries = Inquiries(
@@ -283,9 +290,8 @@ class Daemon:
                 take_replies=self._replies.take,
             )
             app = health_app(
-                clock=clock,
-                find_obstacles=self._find_obstacles,
-                count_backlog=self._count_backlog,
+                find_obstacles=self._watching.find_obstacles,
+                gauges=self._watching.gauges(clock),
                 more_routes=callbacks.routes,
             )
             self._http = HttpServer(app, listen=config.http.listen)
@@ -372,23 +378,3 @@ class Daemon:
             for stage in late:
                 stage.cancel()
             await asyncio.wait(stages, timeout=_CUT_S)
-
-    # --- what HTTP asks ------------------------------------------------------------------------------------------
-
-    async def _find_obstacles(self) -> Sequence[str]:
-        obstacles = ["draining"] if self._is_draining else []
-        shortage = self._room.find_obstacle()
-        if shortage is not None:
-            obstacles.append(shortage)
-        try:
-            await self.ping()
-        except (GatewayError, TimeoutError):
-            obstacles.append("the store does not answer")
-        return obstacles
-
-    async def _count_backlog(self) -> Backlog | None:
-        try:
-            async with asyncio.timeout(_PING_S):
-                return await self._store.backlog()
-        except (StoreUnavailable, TimeoutError):
-            return None

@@ -104,6 +104,11 @@ class ReaderPool:
         for child in self._children:
             await child.end()
 
+    @property
+    def is_unstartable(self) -> bool:
+        """True when the last try to start a process failed: all mails are answered 451."""
+        return self._failed_starts > 0
+
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def read(self, content: bytes, mode: Mode, *, name: str) -> MailRead | Unreadable:

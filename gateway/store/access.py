@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import sqlalchemy as sa
 
 from gateway.store.database import Database, connect
+from gateway.store.durations import timed
 from gateway.store.errors import StoreUnavailable, StoreUnusable, translated
 from gateway.store.reserve import Reserve
 from gateway.store.schema import check
@@ -88,11 +89,13 @@ class StoreAccess:
 
     async def _write(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._in_time():
-            return await self._database.write(lambda: lambda connection: step(connection, *args, **kwargs))
+            with timed("write"):
+                return await self._database.write(lambda: lambda connection: step(connection, *args, **kwargs))
 
     async def _read(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._in_time():
-            return await self._database.read(lambda connection: step(connection, *args, **kwargs))
+            with timed("read"):
+                return await self._database.read(lambda connection: step(connection, *args, **kwargs))
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
