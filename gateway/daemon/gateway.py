@@ -35,7 +35,7 @@ from gateway.daemon.building import (
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.present import Present
 from gateway.daemon.soundness import Soundness
-from gateway.daemon.watching import Watching
+from gateway.daemon.watching import Watching, build_api
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from gateway.inquiries import Inquiries
@@ -289,10 +289,12 @@ class Daemon:
                 take_receipts=receipts.take,
                 take_replies=self._replies.take,
             )
+            gauges = self._watching.gauges(clock)
+            api = build_api(self._store, clock, present, gauges)
             app = health_app(
                 find_obstacles=self._watching.find_obstacles,
-                gauges=self._watching.gauges(clock),
-                more_routes=callbacks.routes,
+                gauges=gauges,
+                more_routes=[*callbacks.routes, *api.routes],
             )
             self._http = HttpServer(app, listen=config.http.listen)
 
@@ -337,7 +339,7 @@ class Daemon:
 
     def _sections_that_wait(self, config: Config) -> list[str]:
         fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")
-        return [name for name in fixed if getattr(config, name) != getattr(self._present.config, name)]
+        return [name for name in fixed if _at_start(config, name) != _at_start(self._present.config, name)]
 
     # --- stages --------------------------------------------------------------------------------------------------
 
@@ -378,3 +380,9 @@ class Daemon:
             for stage in late:
                 stage.cancel()
             await asyncio.wait(stages, timeout=_CUT_S)
+
+
+def _at_start(config: Config, name: str) -> object:
+    """Return what of a section is in force from the start on; tokens are asked for anew with each request."""
+    section = getattr(config, name)
+    return section.model_copy(update={"tokens": ()}) if name == "http" else section

@@ -15,6 +15,8 @@ from gateway.reader.pool import ReaderPool
 from gateway.store import Store
 from gateway.store.base import split_lane
 from gateway.store.database import sqlite_path
+from gateway.stories import Stories
+from gateway.web.api import Api
 from gateway.web.gauges import CarrierView, DiskView, Gauges, Rows, Surroundings
 
 PING_S = 5.0
@@ -110,6 +112,16 @@ class Watching:
         if not is_store_up:
             obstacles.append("the store does not answer")
         return obstacles
+
+
+def build_api(store: Store, clock: Clock, present: Present, gauges: Gauges) -> Api:
+    """Return what answers programs; its tokens are those of the configuration in force."""
+    return Api(
+        clock=clock,
+        stories=Stories(store, clock, lambda: present.accounts),
+        gauges=gauges,
+        find_tokens=lambda: present.config.http.tokens,
+    )
 
 
 def _size(file: Path) -> int:

@@ -107,8 +107,8 @@ def find(connection: sa.Connection, now: datetime) -> Waits:
 
 
 def _number_and_first(some: sa.Subquery) -> sa.Select[Any]:
-    query: sa.Select[Any] = sa.select(sa.func.count().label("number"), sa.func.min(some.c.id).label("first"))
-    return query.select_from(some)
+    columns: list[sa.ColumnElement[Any]] = [sa.func.count().label("number"), sa.func.min(some.c.id).label("first")]
+    return sa.select(*columns).select_from(some)
 
 
 def _lane(connection: sa.Connection, lane: str, now: datetime) -> Waiting:

@@ -149,10 +149,14 @@ class Gauges:
         self._counted_at = float("-inf")
         self._asking = asyncio.Lock()
 
+    async def look(self) -> tuple[Rows | None, Surroundings]:
+        """Return what there is, at most `FRESH_S` old; no rows when the store does not answer."""
+        rows = await self._fresh_rows()
+        return rows, self._look_around(rows)
+
     async def refresh(self) -> None:
         """The figures are at most `FRESH_S` old."""
-        rows = await self._fresh_rows()
-        around = self._look_around(rows)
+        rows, around = await self.look()
         _STORE_UP.set(rows is not None)
         _show_surroundings(around)
         for gauge in _OF_ROWS:

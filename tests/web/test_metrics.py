@@ -1,7 +1,6 @@
 """`/metrics`: figures that are asked for, not counted."""
 
 import asyncio
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
