@@ -156,7 +156,9 @@ def send(port: int, content: str) -> int:
 @pytest.mark.slow
 async def test_every_command_line_of_the_runbook_works(config: Path, tmp_path: Path) -> None:
     mail = tmp_path / "order.eml"
-    mail.write_text(order("1"), "utf-8")
+    mail.write_text(order("1548"), "utf-8")
+    assert (await run_command("inject", str(mail), "--config", str(config))).status == 0
+    mail.write_text(order("1549"), "utf-8")
     lines = [line for line in runbook_lines() if line.startswith("mail2sms ")]
     said = {}
     for line in lines:
