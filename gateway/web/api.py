@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import TypeVar
 
 import structlog
 from prometheus_client import Counter
@@ -30,6 +31,8 @@ from gateway.web.gauges import Gauges
 from gateway.web.token_bucket import TokenBucket
 from gateway.web.tokens import Right, Token, find_token
 from gateway.web.veil import find_forbidden, to_plain, veiled
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -117,13 +120,16 @@ class Api:
         ]
 
     async def _queue(self, request: Request, token: Token) -> object:
-        return await self._stories.queue(_filter(request, token), _page(request))
+        page = _page(request)
+        return await _paged(page, self._stories.queue(_filter(request, token), page))
 
     async def _mails(self, request: Request, token: Token) -> object:
-        return await self._stories.search(_filter(request, token), _page(request))
+        page = _page(request)
+        return await _paged(page, self._stories.search(_filter(request, token), page))
 
     async def _refusals(self, request: Request, token: Token) -> object:
-        found = await self._stories.search(_filter(request, token), _page(request))
+        page = _page(request)
+        found = await _paged(page, self._stories.search(_filter(request, token), page))
         return {"rows": [one for one in found.rows if one.kind.value in _REFUSALS], "next": found.next}
 
     async def _find(self, request: Request, token: Token) -> object:
@@ -240,6 +246,16 @@ def _page(request: Request) -> Page:
     return Page(size=int(size), after=_value(request, "after"))
 
 
+async def _paged(page: Page, answer: Awaitable[T]) -> T:
+    """Return the answer; _Refused when the page is asked for by what is no `next` of ours."""
+    try:
+        return await answer
+    except (ValueError, LookupError) as error:
+        if page.after is None:
+            raise
+        raise _Refused(HTTPStatus.BAD_REQUEST, "after is no next of ours") from error
+
+
 def _known(request: Request, names: frozenset[str]) -> None:
     """Raises _Refused for a parameter that there is not: a filter that does nothing would pass for one that does."""
     unknown = sorted(set(request.query_params) - names)
@@ -251,6 +267,8 @@ def _value(request: Request, name: str) -> str | None:
     value = request.query_params.get(name)
     if value is not None and len(value) > _LONGEST_VALUE:
         raise _Refused(HTTPStatus.BAD_REQUEST, f"{name} is too long")
+    if value is not None and not value.isprintable():
+        raise _Refused(HTTPStatus.BAD_REQUEST, f"{name} holds signs that are none")
     return value or None
 
 
