@@ -15,7 +15,9 @@ from gateway.lifecycle import ReportState, SmsState
 from gateway.store import tables
 from gateway.store.tables import by_index, one_of
 
-MOST_OF_A_LANE = 20_000
+MOST_QUEUED = 100_000
+"""Looked at in all lanes together: each has an equal share, but `LEAST_OF_A_LANE`."""
+LEAST_OF_A_LANE = 200
 MOST_OF_A_STATE = 10_000
 MOST_LANES = 500
 
@@ -57,13 +59,13 @@ def lanes_query() -> sa.Select[Any]:
     return sa.select(lane.c.lane).where(lane.c.lane.is_not(None)).limit(MOST_LANES)
 
 
-def lane_query(lane: str, now: datetime) -> sa.Select[Any]:
+def lane_query(lane: str, now: datetime, limit: int) -> sa.Select[Any]:
     """How many of a lane's first SMS could go now, or are between two tries, and the oldest of them."""
     some = (
         by_index(sa.select(_sms.id, _sms.due_at, _sms.attempts), tables.sms, "ix_sms_lane")
         .where(_IS_QUEUED, _sms.lane == lane, _sms.due_at <= now + RETRY_WINDOW)
         .order_by(_sms.due_at, _sms.id)
-        .limit(MOST_OF_A_LANE)
+        .limit(limit)
         .subquery()
     )
     could_go = sa.or_(some.c.due_at <= now, some.c.attempts > 0)
@@ -97,7 +99,9 @@ def reports_query() -> sa.Select[Any]:
 
 def find(connection: sa.Connection, now: datetime) -> Waits:
     """All of it, as it is now."""
-    lanes = {lane: _lane(connection, lane, now) for lane in connection.scalars(lanes_query()).all()}
+    names = connection.scalars(lanes_query()).all()
+    share = max(LEAST_OF_A_LANE, MOST_QUEUED // max(1, len(names)))
+    lanes = {lane: _lane(connection, lane, now, share) for lane in names}
     carriers = {
         (row.provider, state): Waiting(rows=row.number, since=row.oldest)
         for state in AT_CARRIERS
@@ -111,8 +115,8 @@ def _number_and_first(some: sa.Subquery) -> sa.Select[Any]:
     return sa.select(*columns).select_from(some)
 
 
-def _lane(connection: sa.Connection, lane: str, now: datetime) -> Waiting:
-    found = connection.execute(lane_query(lane, now)).one()
+def _lane(connection: sa.Connection, lane: str, now: datetime, limit: int) -> Waiting:
+    found = connection.execute(lane_query(lane, now, limit)).one()
     if found.first is None:
         return Waiting()
     mail = sa.select(tables.mail.c.received_at).join(tables.sms, _sms.mail_id == tables.mail.c.id)

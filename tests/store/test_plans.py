@@ -212,6 +212,6 @@ async def test_who_waits_is_found_by_the_indexes(full_store: Store) -> None:
     await assert_uses(full_store, waits.reports_query(), "ix_report_(due|open|lease)")
     for state in waits.AT_CARRIERS:
         assert "ix_sms_" in await plan_by_keys(full_store, waits.carriers_query(state))
-    lane = await plan_by_keys(full_store, waits.lane_query("b", START))
+    lane = await plan_by_keys(full_store, waits.lane_query("b", START, 10))
 
     assert "ix_sms_lane" in lane
