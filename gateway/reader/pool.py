@@ -106,8 +106,8 @@ class ReaderPool:
 
     @property
     def is_unstartable(self) -> bool:
-        """True when the last try to start a process failed: all mails are answered 451."""
-        return self._failed_starts > 0
+        """True from a failed start to the next try: mails are answered 451 without one. The next mail then tries."""
+        return self._failed_starts > 0 and self._clock.monotonic() < self._start_again_at
 
     # --- reading -------------------------------------------------------------------------------------------------
 
