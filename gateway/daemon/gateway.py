@@ -40,11 +40,13 @@ from gateway.daemon.ownership import sole_owner
 from gateway.daemon.present import Present
 from gateway.daemon.soundness import Soundness
 from gateway.daemon.vitals import Vitals
+from gateway.daemon.watching import Watching, build_api
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from gateway.inquiries import Inquiries
 from gateway.janitor import Janitor
 from gateway.mailer import Mailer
+from gateway.metrics import STARTED_AT
 from gateway.optout_sync import OptOutSync
 from gateway.outcomes import Outcomes
 from gateway.receipts import Receipts
@@ -164,6 +166,7 @@ class Daemon:
                 stages = [self._run_stage(group, "smtp", self._listener.serve())]
                 stages += [self._run_stage(group, name, part.run()) for name, part in self._stages().items()]
                 http = [] if self._http is None else [self._run_stage(group, "http", self._http.serve())]
+                STARTED_AT.set(self._clock.now().timestamp())
                 _log.info("daemon_ready", addresses=str(self.addresses))
                 await until.wait()
                 await self._drain(stages)
@@ -288,7 +291,7 @@ class Daemon:
             stages=self._roll,
             doors=lambda: self._listener.doors,
             count_clients=lambda: self._listener.open_connections,
-            find_shortage=self._room.find_obstacle,
+            find_shortages=self._find_shortages,
             is_draining=lambda: self._is_draining,
         )
         self._http = None
@@ -299,13 +302,24 @@ class Daemon:
                 take_receipts=receipts.take,
                 take_replies=self._replies.take,
             )
+            watching = Watching(
+                store=self._store, present=present, room=self._room, dispatcher=self._dispatcher, vitals=self._vitals
+            )
+            gauges = watching.gauges(clock)
+            api = build_api(self._store, clock, present, gauges)
             app = health_app(
-                clock=clock,
                 find_obstacles=self._vitals.find_obstacles,
-                count_backlog=self._vitals.count_backlog,
-                more_routes=callbacks.routes,
+                gauges=gauges,
+                more_routes=[*callbacks.routes, *api.routes],
             )
             self._http = HttpServer(app, listen=config.http.listen, given=self._given)
+
+    def _find_shortages(self) -> list[str]:
+        shortage = self._room.find_obstacle()
+        shortages = [] if shortage is None else [shortage]
+        if self._reader.is_unstartable:
+            shortages.append("no process that reads mails can be started")
+        return shortages
 
     def _build_replies(self, mailer_bell: Bell) -> None:
         """Make what takes replies and tells carriers of the STOPs among them, and what tells clients of quotas."""
@@ -351,7 +365,7 @@ class Daemon:
 
     def _sections_that_wait(self, config: Config) -> list[str]:
         fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")
-        return [name for name in fixed if getattr(config, name) != getattr(self._present.config, name)]
+        return [name for name in fixed if _at_start(config, name) != _at_start(self._present.config, name)]
 
     # --- stages --------------------------------------------------------------------------------------------------
 
@@ -394,3 +408,9 @@ class Daemon:
             for stage in late:
                 stage.cancel()
             await asyncio.wait(stages, timeout=_CUT_S)
+
+
+def _at_start(config: Config, name: str) -> object:
+    """Return what of a section is in force from the start on; tokens are asked for anew with each request."""
+    section = getattr(config, name)
+    return section.model_copy(update={"tokens": ()}) if name == "http" else section

@@ -29,6 +29,7 @@ from gateway.daemon.gateway import Daemon
 from gateway.daemon.systemd import Notifier
 from gateway.errors import GatewayError
 from gateway.log import register_secrets, set_up_logging
+from gateway.metrics import RELOADED, count_line
 from gateway.smtp.listener import ListenError
 from gateway.store import StoreUnavailable, StoreUnusable
 from gateway.web.server import HttpUnavailable
@@ -63,7 +64,7 @@ def run(path: Path, overrides: Mapping[str, str] = _NOTHING) -> int:
 def _set_up(config: Config) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys, numbers and texts are in memory: it is not left on a disk
     register_secrets(config.secrets)
-    set_up_logging(form=config.log.format, level=config.log.level)
+    set_up_logging(form=config.log.format, level=config.log.level, count=count_line)
     for doubt in config.warnings:
         _log.warning("configuration_doubtful", problem=str(doubt))
 
@@ -176,11 +177,14 @@ class _Process:
             register_secrets(config.secrets)
             await self._daemon.reload(config)
         except ConfigError as error:
+            RELOADED.set(0)
             for problem in error.problems:
                 _log.error("configuration_unusable", problem=str(problem))
         except GatewayError as error:
+            RELOADED.set(0)
             _log.error("configuration_unusable", problem=str(error))
         else:
+            RELOADED.set(1)
             _set_up(config)
             self._config = config
             _log.info("configuration_reloaded", accounts=len(config.accounts), providers=len(config.providers))

@@ -44,19 +44,23 @@ class Vitals:
     stages: Sequence[Stage]
     doors: Callable[[], Sequence[Door]]
     count_clients: Callable[[], int]
-    find_shortage: Callable[[], str | None]
+    find_shortages: Callable[[], Sequence[str]]
     is_draining: Callable[[], bool]
 
     async def find_obstacles(self) -> Sequence[str]:
         """Return why no mail is taken, one sentence each; nothing when it is."""
-        obstacles = ["draining"] if self.is_draining() else []
-        shortage = self.find_shortage()
-        if shortage is not None:
-            obstacles.append(shortage)
         try:
             async with asyncio.timeout(_ASK_S):
                 await self.store.ping()
         except (GatewayError, TimeoutError):
+            return self.list_obstacles(is_store_up=False)
+        return self.list_obstacles(is_store_up=True)
+
+    def list_obstacles(self, *, is_store_up: bool) -> list[str]:
+        """Return the same, the store not asked."""
+        obstacles = ["draining"] if self.is_draining() else []
+        obstacles += self.find_shortages()
+        if not is_store_up:
             obstacles.append("the store does not answer")
         return obstacles
 

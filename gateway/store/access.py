@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 import sqlalchemy as sa
 
 from gateway.store.database import Database, connect
+from gateway.store.durations import timed
 from gateway.store.errors import StoreUnavailable, StoreUnusable, translated
 from gateway.store.reserve import Reserve
 from gateway.store.schema import check
@@ -91,12 +92,16 @@ class StoreAccess:
     # --- for the steps -----------------------------------------------------------------------------------------------
 
     async def _write(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._in_time(
-            lambda: self._database.write(lambda: lambda connection: step(connection, *args, **kwargs))
-        )
+        with timed("write"):
+            return await self._in_time(
+                lambda: self._database.write(lambda: lambda connection: step(connection, *args, **kwargs))
+            )
 
     async def _read(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._in_time(lambda: self._database.read(lambda connection: step(connection, *args, **kwargs)))
+        with timed("read"):
+            return await self._in_time(
+                lambda: self._database.read(lambda connection: step(connection, *args, **kwargs))
+            )
 
     async def _in_time(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Return what the database answers. Raises StoreError, within the deadlines."""

@@ -267,6 +267,7 @@ class ClaimedSms:
     nostop: bool
     ucs2: bool
     commercial: bool
+    due_at: datetime  # since when it could go
     expires_at: datetime
     is_opted_out: bool = False  # its number was on the STOP list when it was claimed
     deliver_at: datetime | None = None  # the carrier is to wait until then, where it can

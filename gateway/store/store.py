@@ -22,6 +22,7 @@ from gateway.store import (
     stepping,
     stopping,
     tally,
+    waits,
     watch,
 )
 from gateway.store.base import (
@@ -40,6 +41,7 @@ from gateway.store.base import (
     Tally,
 )
 from gateway.store.database import Database
+from gateway.store.durations import timed
 from gateway.store.errors import StoreUnavailable, translated
 from gateway.store.group_commit import GroupCommit, Result
 from gateway.store.outgoing import ClaimedReport, ReportSettlement, SendingReport
@@ -50,6 +52,7 @@ from gateway.store.settings import StoreSettings
 from gateway.store.staging import Writers
 from gateway.store.stepping import PulledIn
 from gateway.store.two_way import CarrierOptOut, NewReply, PartKey, ReplyOutcome, ReplyRules, Stopped, StopRules
+from gateway.store.waits import Waits
 from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words
 
 
@@ -98,7 +101,7 @@ class Store(StoreReading):
             return written[0]
 
         try:
-            with translated():
+            with translated(), timed("write"):
                 return await self._database.write(lambda: partial(store, orders=gather()))
         except StoreUnavailable as error:
             if not written or not self._database.can_lose_commits:
@@ -379,6 +382,10 @@ class Store(StoreReading):
     async def backlog(self) -> Backlog:
         """How much there is in each state that is not final, and since when."""
         return await self._read(watch.backlog)
+
+    async def waits(self, now: datetime) -> Waits:
+        """Who waits, by lane and by carrier, and how long already; looks at a bounded number of rows."""
+        return await self._read(waits.find, now)
 
     async def tally(self) -> Tally:
         """How much there is in each state, the final ones too; reads every row."""

@@ -15,6 +15,7 @@ from gateway.errors import GatewayError
 from gateway.providers.transport import http_url
 from gateway.settings import Settings
 from gateway.web.connection import BoundedConnection, quieten_uvicorn, refuse_ambiguous
+from gateway.web.tokens import Token
 
 
 def _check_listen(value: str) -> str:
@@ -45,6 +46,9 @@ class HttpSettings(Settings):
         default=None,
         description="What of it carriers can reach from outside, such as https://gw.example.org: "
         "they call back {public_url}/receipts/{name of the carrier}/{its callback_secret}.",
+    )
+    tokens: tuple[Token, ...] = Field(
+        default=(), description="Programs that may ask /api/v1/: one block each; none: there is no such interface."
     )
 
 

@@ -71,7 +71,7 @@ def of(
         stages=stages,
         doors=lambda: doors,
         count_clients=lambda: 1,
-        find_shortage=lambda: shortage,
+        find_shortages=lambda: [] if shortage is None else [shortage],
         is_draining=lambda: is_draining,
     )
 
