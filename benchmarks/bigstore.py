@@ -27,7 +27,7 @@ _SMS_OF = (
 _ID = "printf('01KJW%09d%06d', {i}, {k})"  # as long as a real one, and in order of time
 
 MAIL = """INSERT INTO mail SELECT {id}, '{at}', '{account}', '192.0.2.1', 'main', 'network', 'alerte@masociete.com',
-'alerte@masociete.com', '<' || i || '@masociete.com>', randomblob(32), randomblob(700), '[]', NULL FROM n"""
+'alerte@masociete.com', '<' || i || '@masociete.com>', randomblob(32), randomblob(700), '[]', NULL, NULL, NULL FROM n"""
 EMAIL_ID = "INSERT INTO email_id SELECT '{account}', i, {id}, '{at}' FROM n"
 ENVOI = """INSERT INTO envoi SELECT {id}, {id}, '{account}', i, NULL, 'not@masociete.com', 'source', 0, NULL,
 {staged}, NULL, NULL FROM n"""
@@ -41,7 +41,7 @@ ATTEMPT = """INSERT INTO attempt SELECT {sms_id}, 1, 1, 'carrier', '{at}', '{at}
 '{{"etat":{{"etat":[{{"code":"0","message":"ok"}}]}}}}', NULL, NULL, NULL FROM """
 REPORT = """INSERT INTO report SELECT {report_id}, '{kind}', {id}, NULL, {id}, 'ack@masociete.com',
 '<' || i || '{kind}@gw.example.org>', NULL, randomblob(300), '{at}', 'sent', '{at}', 1, 1, '{at}', '{later}', NULL,
-'{at}', '250 2.0.0 Ok', NULL FROM n"""
+'{at}', '250 2.0.0 Ok', NULL, NULL FROM n"""
 
 
 def fill(file: Path, *, mails: int, sms: int, queued: int, waiting: int = 1) -> None:

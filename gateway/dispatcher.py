@@ -11,7 +11,7 @@ itself. Nothing polls on the hot path: the bell, a claim, the call.
 What is paused is in memory only; rows carry their own `due_at`.
 
 Diagnostics: events `sms_claimed` (info), `provider_paused`, `claim_too_old` (warning), `provider_resumed` (info),
-`account_held` and `account_unknown` (error: someone must act).
+`account_held` and `account_unknown` (error: someone must act); metric `mail2sms_sms_submit_delay_seconds`.
 """
 
 from collections.abc import Coroutine, Mapping, Sequence
@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from prometheus_client import Histogram
 from pydantic import Field
 
 from gateway.carrier import Carrier
@@ -29,6 +30,7 @@ from gateway.clock import Clock
 from gateway.lifecycle import Hold, NotSent, Uncertain, Verdict
 from gateway.links import Link, Links, Portion, Way, way_of
 from gateway.log import gathered_lines
+from gateway.metrics import REGISTRY
 from gateway.outcomes import RECORD_S, Attempt, Outcomes
 from gateway.pauses import PausePoint, pause_at
 from gateway.policy.accounts import Account, Accounts, Priority
@@ -40,6 +42,15 @@ from gateway.store.base import ClaimedSms, Settled, split_lane
 from gateway.worker import Bell, Clerks, Crew, Stage
 
 _log = structlog.get_logger(__name__)
+
+_DELAY_SECONDS = Histogram(
+    "mail2sms_sms_submit_delay_seconds",
+    "From the moment an SMS may go, mostly when its mail was taken, to its first call to a carrier.",
+    ("class",),
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400),
+    registry=REGISTRY,
+)
+_DELAY_OF = {priority: _DELAY_SECONDS.labels(priority.value) for priority in Priority}
 
 _LEASE_MARGIN_S = 30.0
 """What a lease lasts beyond the longest call and the longest try to record it. A call that has not begun so long after
@@ -116,6 +127,7 @@ class Dispatcher:
         self._settings = settings
         self._accounts = accounts
         self._links = Links(carriers, clock=clock, hold_s=settings.account_hold_s)
+        self.standings = self._links.standings
         self._lanes: dict[str, _Lane] = {}
         self._crew: Crew | None = None  # from the first look on
         self._stage = Stage(name="dispatcher", bell=bell, look=self._look, poll_s=settings.poll_s)
@@ -272,6 +284,8 @@ class Dispatcher:
         with gathered_lines():
             for sms in claimed:
                 _log.info("sms_claimed", envoi_id=sms.envoi_id, sms_id=sms.id, attempt=sms.attempt)
+                if sms.attempt == 1:
+                    _DELAY_OF[trip.way.account.priority].observe(max(0.0, (now - sms.due_at).total_seconds()))
         return claimed
 
     async def _handle(self, trip: _Trip, claimed: Sequence[ClaimedSms], *, call_before: float) -> None:

@@ -107,6 +107,14 @@ def way_of(account: Account, route: str, lane: str) -> Way:
     return Way(lane=lane, account=account, path=find_path(account, route))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a carrier stands with us: whether it answers, and how many accounts it has turned away."""
+
+    is_up: bool
+    held_accounts: int
+
+
 class Links:
     """All carriers in use."""
 
@@ -145,6 +153,13 @@ class Links:
         if way.path.weights:
             owed = self._owed.get(way.lane, {})
             self._owed[way.lane] = count_sms(way.path, self._up(way), owed, provider=link.name, sms=sms)
+
+    def standings(self) -> dict[str, Standing]:
+        """Return how each carrier stands, by its name: for those who watch."""
+        held = [name for (_account, name), hold in self._holds.items() if hold.is_suspect]
+        return {
+            link.name: Standing(is_up=not link.gate.is_suspect, held_accounts=held.count(link.name)) for link in self
+        }
 
     def opens_in_s(self, way: Way) -> float | None:
         """Return in how many seconds one of the carriers of this way may be asked again; None: nobody knows."""

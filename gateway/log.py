@@ -12,7 +12,7 @@ of work is done carries the keys bound with `structlog.contextvars`.
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import Enum
@@ -46,11 +46,16 @@ _secrets: set[str] = set()
 
 
 def set_up_logging(
-    *, form: LogFormat = "auto", level: LogLevel = "info", stream: TextIO | None = None, colours: bool | None = None
+    *,
+    form: LogFormat = "auto",
+    level: LogLevel = "info",
+    stream: TextIO | None = None,
+    colours: bool | None = None,
+    count: Callable[[str], None] | None = None,
 ) -> None:
     """Every logger of the process writes to `stream` (stderr unless given): JSON, or text on a terminal.
 
-    May be called again, which replaces what was set up before.
+    May be called again, which replaces what was set up before. `count` is told the level of each line.
     """
     out = sys.stderr if stream is None else stream
     is_text = form == "text" or (form == "auto" and out.isatty())
@@ -61,6 +66,8 @@ def set_up_logging(
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
+    if count is not None:
+        shared.append(_Counting(count))
     renderer: Processor
     if is_text:
         renderer = structlog.dev.ConsoleRenderer(
@@ -87,6 +94,17 @@ def set_up_logging(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
     )
+
+
+class _Counting:
+    """Tells the level of each line, and leaves the line as it is."""
+
+    def __init__(self, count: Callable[[str], None]) -> None:
+        self._count = count
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        self._count(event["level"])
+        return event
 
 
 class _Lines:

@@ -25,6 +25,8 @@ def find_contradictions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _doubles("providers", "name", providers)
     yield from _doubles("users", "name", users)
     yield from _double_keys(accounts)
+    http = raw.get("http")
+    yield from _doubles("http.tokens", "name", _blocks(http.get("tokens") if isinstance(http, Mapping) else None))
     own = _own_addresses(raw)
     for index, account in accounts:
         for key, what in (("mail", "warnings"), ("reply_to", "replies")):

@@ -15,10 +15,11 @@ from typing import Any, Protocol, Self, TypeVar
 
 import structlog
 
+from gateway.activation import NOTHING_GIVEN, GivenSockets
 from gateway.balances import Balances
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
-from gateway.daemon.addresses import Addresses
+from gateway.daemon.addresses import Addresses, all_listeners
 from gateway.daemon.building import (
     account_networks,
     asking_windows,
@@ -26,9 +27,11 @@ from gateway.daemon.building import (
     build_overruns,
     build_room,
     build_vouching,
+    mail_counter,
     own_addresses,
     own_hostname,
     reader_pool,
+    reply_counter,
     report_rules,
     smtp_users,
     syncing_carriers,
@@ -37,11 +40,14 @@ from gateway.daemon.building import (
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.present import Present
 from gateway.daemon.soundness import Soundness
+from gateway.daemon.vitals import Vitals
+from gateway.daemon.watching import Watching, build_api
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from gateway.inquiries import Inquiries
 from gateway.janitor import Janitor
 from gateway.mailer import Mailer
+from gateway.metrics import STARTED_AT
 from gateway.optout_sync import OptOutSync
 from gateway.outcomes import Outcomes
 from gateway.receipts import Receipts
@@ -49,11 +55,11 @@ from gateway.replies import Replies
 from gateway.retention import Retention
 from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import Backlog
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
+from gateway.stories.turnaways import Turnaways
 from gateway.web import Callbacks, HttpServer, health_app
-from gateway.worker import Bell
+from gateway.worker import ROLL, Bell, Stage
 
 T = TypeVar("T")
 
@@ -65,8 +71,6 @@ GRACE_S = 40.0
 _MAIL_GRACE_S = 30.0
 _CUT_S = 3.0
 """What was cancelled records what it must within this time."""
-
-_PING_S = 5.0
 
 
 class StageEnded(GatewayError):
@@ -86,12 +90,13 @@ class Part(Protocol):
 class Daemon:
     """`async with Daemon(config) as daemon:` runs the gateway until the block ends; then it is drained.
 
-    Or `start`, then `run(until)`. Raises StoreUnusable, StoreUnavailable, ListenError, HttpUnavailable or
-    ProviderUnusable when it cannot start.
+    Or `start`, then `run(until)`. `given` are sockets that need not be opened. Raises StoreUnusable, StoreUnavailable,
+    ListenError, HttpUnavailable, ActivationError or ProviderUnusable when it cannot start.
     """
 
-    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, *, clock: Clock | None = None, given: GivenSockets = NOTHING_GIVEN) -> None:
         self._config = config
+        self._given = given
         self._clock = clock or SystemClock()
         self._resources = AsyncExitStack()
         self._is_draining = False
@@ -99,6 +104,7 @@ class Daemon:
         self._group: asyncio.TaskGroup | None = None
         self._addresses: Addresses | None = None
         self._reserve: Reserve | None = None
+        self._roll: list[Stage] = []
 
     @property
     def addresses(self) -> Addresses:
@@ -111,6 +117,11 @@ class Daemon:
     def store(self) -> Store:
         """The store it works on, from `start` on."""
         return self._store
+
+    @property
+    def vitals(self) -> Vitals:
+        """Whether it is alive and ready, and how it is, from `start` on."""
+        return self._vitals
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -131,6 +142,7 @@ class Daemon:
     async def start(self) -> None:
         """Everything is built and bound; what an earlier process left claimed is settled. Nothing is accepted yet."""
         try:
+            await self._given.assign(all_listeners(self._config))
             await self._start_reading()
             await self._open_store()
             self._build()
@@ -141,8 +153,7 @@ class Daemon:
                 http = await self._http.bind()
                 self._resources.callback(self._http.close)
             self._addresses = Addresses(smtp=smtp, http=http)
-            if sqlite_path(self._config.store) is not None:
-                # no need to wait for the leases: nobody else uses this file
+            if sqlite_path(self._config.store) is not None:  # nobody else uses this file: no need to wait for leases
                 await self._with_reserve(self._janitor.recover_own)
         except BaseException:
             await self._resources.aclose()
@@ -150,11 +161,13 @@ class Daemon:
 
     async def run(self, until: asyncio.Event) -> None:
         """Work until told to stop, and drain. A part that fails cancels all others and raises its error in a group."""
+        ROLL.set(self._roll)
         try:
             async with asyncio.TaskGroup() as group:
                 stages = [self._run_stage(group, "smtp", self._listener.serve())]
                 stages += [self._run_stage(group, name, part.run()) for name, part in self._stages().items()]
                 http = [] if self._http is None else [self._run_stage(group, "http", self._http.serve())]
+                STARTED_AT.set(self._clock.now().timestamp())
                 _log.info("daemon_ready", addresses=str(self.addresses))
                 await until.wait()
                 await self._drain(stages)
@@ -163,11 +176,6 @@ class Daemon:
                     await asyncio.wait(http)
         finally:
             await self._resources.aclose()
-
-    async def ping(self) -> None:
-        """The store has answered; StoreUnavailable, TimeoutError or StoreUnusable when it has not."""
-        async with asyncio.timeout(_PING_S):
-            await self._store.ping()
 
     # --- building ------------------------------------------------------------------------------------------------
 
@@ -231,6 +239,7 @@ class Daemon:
             carriers=present.carriers,
             settings=config.dispatcher,
         )
+        self._turnaways = turnaways = Turnaways(store=self._store, clock=clock)
         self._intake = build_intake(
             config,
             store=self._store,
@@ -238,6 +247,7 @@ class Daemon:
             reader=self._reader,
             on_admitted=self._dispatcher.notice,
             on_report=mailer_bell.ring,
+            on_turned_away=mail_counter(turnaways),
         )
         self._room = build_room(config, store=self._store, reserve=self._reserve, clock=clock)
         self._store.on_ruin = self._room.bell.ring  # which ends the gateway, whoever it was that found the ruin
@@ -247,7 +257,9 @@ class Daemon:
             users=smtp_users(config),
             networks=account_networks(config),
             clock=clock,
+            given=self._given,
             find_shortage=self._room.find_shortage,
+            on_refused=reply_counter(turnaways),
         )
         self._mailer = Mailer(
             store=self._store,
@@ -276,6 +288,14 @@ class Daemon:
             poll_s=config.janitor.every_s,
         )
         self._balances = Balances(clock=clock, carriers=present.carriers)
+        self._vitals = Vitals(
+            store=self._store,
+            stages=self._roll,
+            doors=lambda: self._listener.doors,
+            count_clients=lambda: self._listener.open_connections,
+            find_shortages=self._find_shortages,
+            is_draining=lambda: self._is_draining,
+        )
         self._http = None
         if config.http.listen is not None:
             callbacks = Callbacks(
@@ -284,13 +304,24 @@ class Daemon:
                 take_receipts=receipts.take,
                 take_replies=self._replies.take,
             )
-            app = health_app(
-                clock=clock,
-                find_obstacles=self._find_obstacles,
-                count_backlog=self._count_backlog,
-                more_routes=callbacks.routes,
+            watching = Watching(
+                store=self._store, present=present, room=self._room, dispatcher=self._dispatcher, vitals=self._vitals
             )
-            self._http = HttpServer(app, listen=config.http.listen)
+            gauges = watching.gauges(clock)
+            api = build_api(self._store, clock, present, gauges)
+            app = health_app(
+                find_obstacles=self._vitals.find_obstacles,
+                gauges=gauges,
+                more_routes=[*callbacks.routes, *api.routes],
+            )
+            self._http = HttpServer(app, listen=config.http.listen, given=self._given)
+
+    def _find_shortages(self) -> list[str]:
+        shortage = self._room.find_obstacle()
+        shortages = [] if shortage is None else [shortage]
+        if self._reader.is_unstartable:
+            shortages.append("no process that reads mails can be started")
+        return shortages
 
     def _build_replies(self, mailer_bell: Bell) -> None:
         """Make what takes replies and tells carriers of the STOPs among them, and what tells clients of quotas."""
@@ -336,7 +367,7 @@ class Daemon:
 
     def _sections_that_wait(self, config: Config) -> list[str]:
         fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")
-        return [name for name in fixed if getattr(config, name) != getattr(self._present.config, name)]
+        return [name for name in fixed if _at_start(config, name) != _at_start(self._present.config, name)]
 
     # --- stages --------------------------------------------------------------------------------------------------
 
@@ -362,6 +393,7 @@ class Daemon:
             "retention": self._retention,
             "room": self._room,
             "soundness": self._soundness,
+            "turnaways": self._turnaways,
         }
 
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
@@ -379,22 +411,8 @@ class Daemon:
                 stage.cancel()
             await asyncio.wait(stages, timeout=_CUT_S)
 
-    # --- what HTTP asks ------------------------------------------------------------------------------------------
 
-    async def _find_obstacles(self) -> Sequence[str]:
-        obstacles = ["draining"] if self._is_draining else []
-        shortage = self._room.find_obstacle()
-        if shortage is not None:
-            obstacles.append(shortage)
-        try:
-            await self.ping()
-        except (GatewayError, TimeoutError):
-            obstacles.append("the store does not answer")
-        return obstacles
-
-    async def _count_backlog(self) -> Backlog | None:
-        try:
-            async with asyncio.timeout(_PING_S):
-                return await self._store.backlog()
-        except (StoreUnavailable, TimeoutError):
-            return None
+def _at_start(config: Config, name: str) -> object:
+    """Return what of a section is in force from the start on; tokens are asked for anew with each request."""
+    section = getattr(config, name)
+    return section.model_copy(update={"tokens": ()}) if name == "http" else section

@@ -56,6 +56,10 @@ class Room:
             return "the disk of the store has no room for mail"
         return "too many SMS wait to be sent" if self._is_queue_full else None
 
+    def measure(self) -> tuple[int, int] | None:
+        """Return how many bytes are free on the disk, and how many must be; None where it is not ours to watch."""
+        return None if self._disk is None else self._disk.measure()
+
     async def _look(self, _crew: Crew) -> float:
         self._store.raise_if_ruined()
         if self._reserve is not None and self._reserve.is_spent:

@@ -40,6 +40,10 @@ class DiskWatch:
             self._note(self._free_bytes() < self._needed_bytes)
         return NO_ROOM if self._is_short else None
 
+    def measure(self) -> tuple[int, int]:
+        """Return how many bytes are free, and how many must be."""
+        return self._free_bytes(), self._needed_bytes
+
     def _free_bytes(self) -> int:
         status = os.statvfs(self._folder)
         return status.f_bavail * status.f_frsize

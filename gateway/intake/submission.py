@@ -1,6 +1,7 @@
 """What comes into the stage and what goes out of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.policy.sender import ClientCertificate
@@ -20,6 +21,7 @@ class Submission:
     authenticated_account: str | None = None  # by SMTP AUTH
     certificate: ClientCertificate | None = None  # shown in the TLS handshake
     is_encrypted: bool = False  # it came over TLS
+    facts: Mapping[str, str | int | bool | None] = field(default_factory=dict, compare=False)  # of the connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

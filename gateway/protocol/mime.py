@@ -149,10 +149,12 @@ def _read_from(values: list[str]) -> tuple[str | None, str | None]:
 def _is_auto_submitted(block: HeaderBlock) -> bool:
     """Tell whether a robot sent the mail in answer to another (RFC 3834).
 
-    `X-Auto-Response-Suppress` only asks for silence, and Exchange writes it into ordinary mails: it does not count.
+    `auto-generated` is no answer: so a program marks what it writes by itself, as GLPI and cron do (docs/protocol.md
+    §1.3). `X-Auto-Response-Suppress` only asks for silence, and Exchange writes it into ordinary mails: it does not
+    count.
     """
     words = [re.split(r"[;(\s]", value, maxsplit=1)[0].lower() for value in block.values("auto-submitted")]
-    if any(word not in ("no", "") for word in words):
+    if any(word not in ("no", "auto-generated", "") for word in words):
         return True
     return any(value.lower() in ("auto_reply", "auto-reply") for value in block.values("precedence"))
 

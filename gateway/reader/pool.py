@@ -104,6 +104,11 @@ class ReaderPool:
         for child in self._children:
             await child.end()
 
+    @property
+    def is_unstartable(self) -> bool:
+        """True from a failed start to the next try: mails are answered 451 without one. The next mail then tries."""
+        return self._failed_starts > 0 and self._clock.monotonic() < self._start_again_at
+
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def read(self, content: bytes, mode: Mode, *, name: str) -> MailRead | Unreadable:

@@ -73,6 +73,7 @@ class Owner(Protocol):
     gatekeeper: Gatekeeper
     networks: Networks  # that accounts trust
     is_draining: bool
+    note_refused: replies.NoteRefused
 
     @property
     def tls_context(self) -> ssl.SSLContext | None:
@@ -93,7 +94,7 @@ class Owner(Protocol):
     def find_shortage(self) -> Reply | None:
         """Return why no mail can be taken at the moment, if so; asked at MAIL."""
 
-    def count_refusal(self, peer: Address, refusal: Reply) -> None:
+    def count_refusal(self, peer: Address, refusal: Reply, entrance: Entrance) -> None:
         """Count, and now and then log, a client that was turned away."""
 
     def count_answer(self, reply: Reply) -> None:
@@ -143,6 +144,10 @@ class SmtpConnection(SMTP, ABC):
     @abstractmethod
     async def greet(self) -> bool:
         """Say the banner; return False when there is no dialogue to be had."""
+
+    @abstractmethod
+    def note_answer(self, reply: Reply) -> None:
+        """Count the client if it is told no, unless the handler does that."""
 
     def forget_mail(self) -> None:
         """No mail is begun."""
@@ -352,6 +357,7 @@ class SmtpConnection(SMTP, ABC):
 
     async def _send(self, reply: Reply) -> None:
         """Send the reply; errors are slowed down and, when there are too many, end the session."""
+        self.note_answer(reply)
         if reply.code >= 500:
             self._errors += 1
             if self._errors > UNDELAYED_ERRORS and not self._owner.is_draining:
@@ -361,7 +367,7 @@ class SmtpConnection(SMTP, ABC):
             self._is_over = True
         elif self._errors >= self._settings.max_errors and not self._is_over:
             self._is_over = self._is_cut = True
-            await self._write(replies.render(replies.TOO_MANY_ERRORS))
+            await self._send(replies.TOO_MANY_ERRORS)
 
     async def _part(self) -> None:
         """Close the connection once the client has had time to fetch what was said."""

@@ -23,12 +23,14 @@ from collections.abc import Callable, Coroutine, Iterable
 import prometheus_client
 import structlog
 
+from gateway.activation import NOTHING_GIVEN, GivenSockets
 from gateway.clock import Clock, SystemClock
 from gateway.errors import GatewayError
 from gateway.intake import Reply
 from gateway.metrics import REGISTRY
 from gateway.smtp import replies
 from gateway.smtp.connection import FLUSH_S, Handler, SmtpConnection
+from gateway.smtp.doors import Door, find_doors
 from gateway.smtp.entrance import Entrance, find_entrances
 from gateway.smtp.gatekeeper import Gatekeeper
 from gateway.smtp.handshakes import tell_tls_failed
@@ -59,11 +61,9 @@ _REFUSALS = {
     replies.PROXIES_ONLY: "not_a_proxy",
     replies.TALKED_EARLY: "talked_early",
 }
-_BAD_HEADER = "bad_proxy_header"
 
 _SHARE_OF_TRUSTED = 5
 """Of so many connections one is kept for trusted networks: strangers from many addresses cannot keep them out."""
-
 _REFUSAL_LOG_INTERVAL_S = 1.0
 _ACCEPT_PAUSE_S = 1.0
 """No descriptor is free, most likely: one will be."""
@@ -90,21 +90,27 @@ class Listener:
         users: Iterable[User] = (),
         networks: Networks = (),
         clock: Clock | None = None,
+        given: GivenSockets = NOTHING_GIVEN,
         find_shortage: Callable[[], Reply | None] = lambda: None,
+        on_refused: replies.NoteRefused = lambda _peer, _sender, _reply, _facts: None,
     ) -> None:
-        """`networks` are those that accounts trust: nobody there waits for the banner.
+        """`given` is what need not be opened; in `networks`, those that accounts trust, nobody waits for the banner.
 
         `find_shortage` is asked at every MAIL: None, or the 4xx that says why nothing can be stored now.
+        `on_refused` is told what every client was refused, but for what the handler refuses.
         """
         self.settings = settings
         self.handler = handler
         self.find_shortage = find_shortage
+        self.note_refused = on_refused
+        self._given = given
         self.hostname = settings.hostname or socket.gethostname()
         self.recipients = frozenset(recipient.lower() for recipient in settings.recipients)
         self.budget = ByteBudget(settings.bytes_in_flight)
         self.gatekeeper = Gatekeeper(users, max_failures_per_client=settings.max_auth_failures_per_client)
         self.networks = networks
         self.is_draining = False
+        self.doors: tuple[Door, ...] = ()  # from `bind` on: where it can be asked whether it answers
         self._tls = None if settings.starttls is None else TlsKeeper(settings.starttls, clock or SystemClock())
         self._beside: list[asyncio.Task[None]] = []  # what is not a session
         self._unknown = 0  # connections whose proxy has not said whose they are
@@ -142,12 +148,16 @@ class Listener:
         if self._tls is not None:
             await self._tls.load()
         for entrance in find_entrances(self.settings):
-            for listen in entrance.listen:
+            named = self._given.named(entrance.name)
+            self._sockets += [(sock, entrance) for sock in named]
+            for listen in () if named else entrance.listen:
                 try:
-                    self._sockets += [(sock, entrance) for sock in await listen_on(*parse_listen(listen))]
+                    opened = await listen_on(*parse_listen(listen), self._given)
                 except OSError as error:
                     self._stop_listening()
                     raise ListenError(listen, error) from error
+                self._sockets += [(sock, entrance) for sock in opened]
+        self.doors = find_doors(self._sockets)
         self._max_connections = within_descriptors(self.settings.max_connections)
         if self._max_connections < self.settings.max_connections:
             _log.warning("connections_capped", configured=self.settings.max_connections, possible=self._max_connections)
@@ -256,7 +266,7 @@ class Listener:
         """Return whom the proxy brings; None: nobody that is served."""
         refusal = self._why_no_proxy(proxy, entrance)
         if refusal is not None:
-            self.count_refusal(proxy, refusal)
+            self.count_refusal(proxy, refusal, entrance)
             with contextlib.suppress(OSError):
                 connection.send(replies.render(refusal))  # fits into the empty buffer of the socket
             return None
@@ -265,7 +275,7 @@ class Listener:
             async with asyncio.timeout(self.settings.proxy_timeout_s):
                 return await read_header(connection)
         except (BadHeader, OSError):  # TimeoutError is one
-            self._note_refusal(proxy, _BAD_HEADER)
+            self._note_refusal(proxy, "bad_proxy_header")
             return None
         finally:
             self._unknown -= 1
@@ -308,7 +318,7 @@ class Listener:
             self.leave(place)
         refusal = self._why_not(peer, entrance, is_new=place is None)
         if refusal is not None:
-            self.count_refusal(peer, refusal)
+            self.count_refusal(peer, refusal, entrance)
             return refusal
         if isinstance(connection, SmtpConnection):  # a handshake is not a session yet
             CONNECTIONS.labels("accepted").inc()
@@ -339,7 +349,8 @@ class Listener:
         self._keep(task)
         return task
 
-    def count_refusal(self, peer: Address, refusal: Reply) -> None:
+    def count_refusal(self, peer: Address, refusal: Reply, entrance: Entrance) -> None:
+        self.note_refused(str(peer), None, refusal, {"listener": entrance.name})
         self._note_refusal(peer, _REFUSALS[refusal])
 
     def count_answer(self, reply: Reply) -> None:

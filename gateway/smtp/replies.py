@@ -3,7 +3,12 @@
 By RFC 2034 the banner, the answers to HELO and EHLO, and 354 carry none. No reply repeats what the client sent.
 """
 
+from collections.abc import Callable, Mapping
+
 from gateway.intake import Reply
+
+NoteRefused = Callable[[str, str | None, Reply, Mapping[str, str | None]], None]
+"""Counts who was told no: address of the client, its sender if it said one, the reply, facts of the connection."""
 
 MAX_REPLY_BYTES = 510  # RFC 5321 §4.5.3.1.5: 512 with the line end
 
@@ -31,6 +36,7 @@ NOT_SMTP = _reply(421, "4.7.0", "This is an SMTP server, closing")
 NO_ROOM = _reply(452, "4.3.1", "Too much mail at the moment, try again later")
 TOO_MANY_RECIPIENTS = _reply(452, "4.5.3", "Too many recipients")
 
+TLS_FAILED = _reply(454, "4.7.0", "The TLS handshake came to nothing")
 AUTH_UNAVAILABLE = _reply(454, "4.7.0", "Passwords cannot be checked at the moment, try again later")
 AUTH_LOCKED = _reply(454, "4.7.0", "Too many wrong passwords from your address, try again later")
 

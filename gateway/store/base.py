@@ -4,7 +4,7 @@ Every move of a row says which state it comes from and, once claimed, which `epo
 somebody else moved first is simply not moved.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, unique
@@ -13,6 +13,9 @@ from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsSta
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportFormat, ReportKind, SmsAnswer
 from gateway.store.budget import Alarm, Budget, Deferred, Room
+
+Facts = Mapping[str, str | int | bool | None]
+"""What is kept of a mail for whoever asks later why: plain values by name, those of a stranger cut short."""
 
 # --- what intake gives -----------------------------------------------------------------------------------------------
 
@@ -33,6 +36,7 @@ class NewMail:
     body_digest: bytes  # SHA-256 of what follows the header block
     raw: bytes
     notes: tuple[str, ...] = ()  # tolerances, for the operator
+    facts: Facts | None = None  # of its connection, and how it was read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +228,10 @@ class Refusal:
     reply: str  # as the client saw it
     cause: str  # for the operator: more than the client saw
     reports: tuple[NewReport, ...] = ()
+    ground: str | None = None  # of `intake.judging`
+    code: Code | None = None
+    email_id: str | None = None
+    facts: Facts | None = None
 
 
 # --- what the dispatcher gets and gives ------------------------------------------------------------------------------
@@ -259,6 +267,7 @@ class ClaimedSms:
     nostop: bool
     ucs2: bool
     commercial: bool
+    due_at: datetime  # since when it could go
     expires_at: datetime
     is_opted_out: bool = False  # its number was on the STOP list when it was claimed
     deliver_at: datetime | None = None  # the carrier is to wait until then, where it can

@@ -22,9 +22,9 @@ from gateway.store import (
     stepping,
     stopping,
     tally,
+    waits,
     watch,
 )
-from gateway.store.access import StoreAccess
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
@@ -41,19 +41,22 @@ from gateway.store.base import (
     Tally,
 )
 from gateway.store.database import Database
+from gateway.store.durations import timed
 from gateway.store.errors import StoreUnavailable, translated
 from gateway.store.group_commit import GroupCommit, Result
 from gateway.store.outgoing import ClaimedReport, ReportSettlement, SendingReport
 from gateway.store.purging import Forgotten, Purged
 from gateway.store.quotas import RenderOverruns, Standing, Told
+from gateway.store.reading import StoreReading
 from gateway.store.settings import StoreSettings
 from gateway.store.staging import Writers
 from gateway.store.stepping import PulledIn
 from gateway.store.two_way import CarrierOptOut, NewReply, PartKey, ReplyOutcome, ReplyRules, Stopped, StopRules
+from gateway.store.waits import Waits
 from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words
 
 
-class Store(StoreAccess):
+class Store(StoreReading):
     """The steps of the flow, each one transaction: committed when the method returns, undone when it raises.
 
     Instants are aware; the store reads no clock, each step is told the time. Every step raises `StoreUnavailable`
@@ -98,7 +101,7 @@ class Store(StoreAccess):
             return written[0]
 
         try:
-            with translated():
+            with translated(), timed("write"):
                 return await self._database.write(lambda: partial(store, orders=gather()))
         except StoreUnavailable as error:
             if not written or not self._database.can_lose_commits:
@@ -379,6 +382,10 @@ class Store(StoreAccess):
     async def backlog(self) -> Backlog:
         """How much there is in each state that is not final, and since when."""
         return await self._read(watch.backlog)
+
+    async def waits(self, now: datetime) -> Waits:
+        """Who waits, by lane and by carrier, and how long already; looks at a bounded number of rows."""
+        return await self._read(waits.find, now)
 
     async def tally(self) -> Tally:
         """How much there is in each state, the final ones too; reads every row."""

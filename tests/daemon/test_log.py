@@ -208,3 +208,14 @@ def test_gathered_lines_are_written_when_the_block_fails(stream: io.StringIO) ->
         fail()
 
     assert [line["event"] for line in read(stream)] == ["sms_claimed"]
+
+
+def test_the_level_of_each_line_is_told_to_who_counts(stream: io.StringIO) -> None:
+    told: list[str] = []
+    log.set_up_logging(form="json", level="info", stream=stream, count=told.append)
+    for level in ("debug", "info", "warning", "error"):
+        getattr(structlog.get_logger(), level)("sms_settled")
+    logging.getLogger("library").error("went wrong")
+
+    assert told == ["info", "warning", "error", "error"]
+    assert [line["level"] for line in read(stream)] == told

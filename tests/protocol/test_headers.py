@@ -105,7 +105,8 @@ def test_message_id_is_taken_when_it_can_stand_in_a_header_again(header: str, ex
     ("header", "auto_submitted", "is_bounce"),
     [
         ("Auto-Submitted: auto-replied", True, False),
-        ("Auto-Submitted: auto-generated (rule 7)", True, False),
+        ("Auto-Submitted: auto-generated (rule 7)", False, False),  # GLPI, cron: nobody was answered
+        ("Auto-Submitted: auto-notified", True, False),
         ("Auto-Submitted: Auto-Replied; owner=x", True, False),
         ("Precedence: auto_reply", True, False),
         ('Content-Type: multipart/report; report-type=delivery-status; boundary="x"', True, True),

@@ -272,10 +272,14 @@ async def test_a_pool_that_could_not_start_reads_as_soon_as_it_can(open_pool: Op
     pool = await open_pool(command=("/nowhere/python",), clock=clock)
     pool._command = evil_command()
     early = await refused(pool, ORDINARY)
+    before = pool.is_unstartable
     clock.advance(1)
+    again = pool.is_unstartable
 
     assert str(early) == "no process can be started to read it"
+    assert (before, again) == (True, False)  # else nobody would send the mail that tries
     assert await read(pool) == EXPECTED
+    assert not pool.is_unstartable
 
 
 # --- what a child may do ---------------------------------------------------------------------------------------------

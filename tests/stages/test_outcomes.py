@@ -44,6 +44,7 @@ SMS = ClaimedSms(
     nostop=False,
     ucs2=False,
     commercial=False,
+    due_at=START,
     expires_at=START + timedelta(days=1),
 )
 LOST = LostSms(

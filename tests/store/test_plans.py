@@ -24,6 +24,7 @@ from gateway.store import (
     stepping,
     stopping,
     tables,
+    waits,
     watch,
 )
 from gateway.store.database import PostgresDatabase
@@ -220,3 +221,13 @@ async def test_what_is_to_be_purged_is_found_by_its_age(full_store: Store) -> No
     await assert_uses(full_store, purging.contents_query(LATER, 10), "ix_mail_contents|Seq Scan on mail")
     await assert_uses(full_store, purging.records_query(LATER, 10), "ix_mail_purged|Seq Scan on mail")
     await assert_uses(full_store, purging.refusals_query(LATER, 10), "ix_refusal_age|Seq Scan on refusal")
+
+
+async def test_who_waits_is_found_by_the_indexes(full_store: Store) -> None:
+    await assert_uses(full_store, waits.lanes_query(), "ix_sms_lane")
+    await assert_uses(full_store, waits.reports_query(), "ix_report_(due|open|lease)")
+    for state in waits.AT_CARRIERS:
+        assert "ix_sms_" in await plan_by_keys(full_store, waits.carriers_query(state))
+    lane = await plan_by_keys(full_store, waits.lane_query("b", START, 10))
+
+    assert "ix_sms_lane" in lane
