@@ -33,7 +33,6 @@ from gateway.intake.judging import Taken
 from gateway.intake.order import Arrival
 from gateway.intake.standing import find_standing
 from gateway.lifecycle import MailId
-from gateway.log import set_up_logging
 from gateway.policy.accounts import Accounts, AuthMethod
 from gateway.policy.sender import NOT_PROVEN
 from gateway.protocol.envoi import Mode
@@ -78,7 +77,6 @@ def lint(
     said = Said(peer=peer, listener=listener, user=user, certificate=certificate, is_encrypted=tls)
     mail = read_mail(file)
     settings = load(config)
-    set_up_logging(level="error")
     content = receive(mail, settings.smtp)
     mode = None if strict is None else Mode.STRICT if strict else Mode.LENIENT
     brought = (

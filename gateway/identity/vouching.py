@@ -74,10 +74,11 @@ class Vouching:
     """Asks for everybody's word; any number of mails at the same time."""
 
     def __init__(
-        self, settings: SenderSettings, clock: Clock, *, needs_dns: bool, remark: Remark = _keep_quiet
+        self, settings: SenderSettings, clock: Clock, *, needs_dns: bool, remark: Remark | None = None
     ) -> None:
-        """Raises DnsUnusable when the DNS is needed and no server is known."""
-        self._remark = remark
+        """Raises DnsUnusable when the DNS is needed and no server is known. Who hears remarks needs no log."""
+        self._remark = remark or _keep_quiet
+        self._logs = remark is None
         self._settings = settings
         self._clock = clock
         self._names = Names(settings) if needs_dns else None
@@ -100,7 +101,7 @@ class Vouching:
             VOUCHED.labels(voucher.method.value, "heard").inc()
         for voucher in unheard:
             VOUCHED.labels(voucher.method.value, "unheard").inc()
-        if unheard:
+        if unheard and self._logs:
             words = sorted(f"{voucher.method.value} {voucher.domain}" for voucher in unheard)
             _log.warning("sender_unheard", words=words, advice="does the DNS server answer? The mail comes back")
         return replace(client, vouchers=frozenset(heard), unheard=frozenset(unheard))
