@@ -23,7 +23,6 @@ from gateway.store import (
     tally,
     watch,
 )
-from gateway.store.access import StoreAccess
 from gateway.store.base import (
     AdmitOutcome,
     Backlog,
@@ -40,6 +39,7 @@ from gateway.store.base import (
     Settlement,
     Tally,
 )
+from gateway.store.console import ConsoleSteps
 from gateway.store.database import Database
 from gateway.store.errors import StoreUnavailable, translated
 from gateway.store.group_commit import GroupCommit, Result
@@ -51,7 +51,7 @@ from gateway.store.two_way import CarrierOptOut, NewReply, PartKey, ReplyOutcome
 from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words
 
 
-class Store(StoreAccess):
+class Store(ConsoleSteps):
     """The steps of the flow, each one transaction: committed when the method returns, undone when it raises.
 
     Instants are aware; the store reads no clock, each step is told the time. Every step raises `StoreUnavailable`
