@@ -19,5 +19,10 @@ def new_id(at: datetime) -> str:
     return _encode(int(at.timestamp() * 1000)) + _encode(secrets.randbits(5 * _DIGITS))
 
 
+def floor_id(at: datetime) -> str:
+    """Return what no id of `at` or later sorts before, and every earlier one does."""
+    return _encode(max(0, int(at.timestamp() * 1000))) + "0" * _DIGITS
+
+
 def _encode(number: int) -> str:
     return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

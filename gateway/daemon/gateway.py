@@ -18,6 +18,7 @@ import structlog
 from gateway.balances import Balances
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
+from gateway.console.app import Console
 from gateway.daemon.addresses import Addresses
 from gateway.daemon.building import (
     asking_windows,
@@ -32,6 +33,7 @@ from gateway.daemon.building import (
     syncing_carriers,
     text_profiles,
 )
+from gateway.daemon.console import Bells, Front, build_console
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.present import Present
 from gateway.daemon.soundness import Soundness
@@ -286,13 +288,14 @@ class Daemon:
                 clock=clock,
                 find_obstacles=self._find_obstacles,
                 count_backlog=self._count_backlog,
-                more_routes=callbacks.routes,
+                more_routes=[*callbacks.routes, *self._build_console(dispatcher_bell, mailer_bell).routes],
             )
             self._http = HttpServer(app, listen=config.http.listen)
 
     def _build_replies(self, mailer_bell: Bell) -> None:
         """Make what takes replies, and what tells carriers of the STOPs among them."""
-        present, sync_bell = self._present, Bell()
+        present = self._present
+        self._sync_bell = sync_bell = Bell()
         self._replies = Replies(
             store=self._store,
             clock=self._clock,
@@ -310,6 +313,19 @@ class Daemon:
             syncing=lambda: syncing_carriers(present.config),
             bell=sync_bell,
         )
+
+    def _build_console(self, dispatcher_bell: Bell, mailer_bell: Bell) -> Console:
+        front = Front(
+            present=self._present,
+            store=self._store,
+            clock=self._clock,
+            reader=self._reader,
+            dispatcher=self._dispatcher,
+            balances=self._balances,
+            find_addresses=lambda: self.addresses.smtp,
+        )
+        bells = Bells(dispatcher=dispatcher_bell, mailer=mailer_bell, sync=self._sync_bell)
+        return build_console(front, bells, find_obstacles=self._find_obstacles)
 
     # --- reload --------------------------------------------------------------------------------------------------
 

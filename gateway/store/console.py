@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from gateway.store.access import StoreAccess
+from gateway.store.console_reading import ConsoleReading
 from gateway.store.console_tables import console_action, console_session
 
 MOST_SESSIONS = 20
@@ -39,7 +39,7 @@ class ConsoleAction:
     outcome: str
 
 
-class ConsoleSteps(StoreAccess):
+class ConsoleSteps(ConsoleReading):
     """What the console asks of the store for itself."""
 
     async def open_session(self, new: ConsoleSession, *, idle_since: datetime, created_before: datetime) -> None:

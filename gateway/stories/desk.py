@@ -5,10 +5,10 @@ from datetime import datetime
 
 from gateway.clock import Clock
 from gateway.lifecycle import SmsId
-from gateway.stories.model import Action, Done
 from gateway.store import Store
 from gateway.store.base import RenderNot
 from gateway.store.words import RenderReceipts
+from gateway.stories.model import Action, Done
 
 
 class Desk:

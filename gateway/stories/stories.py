@@ -5,8 +5,8 @@ from datetime import datetime
 
 from gateway.clock import Clock
 from gateway.policy.accounts import Accounts
-from gateway.stories.model import Filter, Found, FoundPage, Page, QueuePage, Stats, StatsBy, Story
 from gateway.store import Store
+from gateway.stories.model import Filter, Found, FoundPage, Page, QueuePage, Stats, StatsBy, Story
 
 
 class Stories:
