@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, unique
-from types import MappingProxyType
 
 from gateway.lifecycle import SmsId, SmsState
 
 Data = Mapping[str, object]
 """Plain values by name: str, int, float, bool, None, tuples and mappings of these; instants as ISO 8601 in UTC."""
-
-NOTHING: Data = MappingProxyType({})
 
 
 @unique
@@ -71,7 +68,7 @@ class Step:
     kind: StepKind
     at: datetime | None  # None: nobody wrote down when
     sentence: str
-    data: Data = NOTHING
+    data: Data = field(default_factory=dict)
     sms_id: SmsId | None = None  # None: it is about all of the mail
     is_trouble: bool = False  # this is why something did not go as its sender wants
 
