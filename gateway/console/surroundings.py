@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.console.roles import ConsoleUser
@@ -14,7 +15,7 @@ from gateway.store import Store
 from gateway.store.base import RenderNot
 from gateway.store.two_way import StopRules
 from gateway.store.words import RenderReceipts
-from gateway.stories import Action, Done, Stories
+from gateway.stories import Action, Done, Filter, Found, FoundPage, Page, QueuePage, Story
 
 CheckPassword = Callable[[str, str], Awaitable[bool]]
 """Tells whether it is the password of the user of that name, at the same cost for any; raises a temporary GatewayError
@@ -30,6 +31,22 @@ Deliver = Callable[[str, str, bytes], Awaitable[str]]
 """Hands a mail (sender, recipient, content) to our own SMTP listener, and returns its reply, `250 ...` or another.
 
 Raises DeliveryFailed."""
+
+
+class TellsStories(Protocol):
+    """What `gateway.stories.Stories` tells."""
+
+    async def find(self, text: str) -> list[Found]:
+        """Return what the text may mean."""
+
+    async def story(self, id: str) -> Story | None:  # noqa: A002 the name it has there
+        """Return the life of a mail."""
+
+    async def search(self, wanted: Filter, page: Page) -> FoundPage:
+        """Return the mails that are as wanted."""
+
+    async def queue(self, wanted: Filter, page: Page) -> QueuePage:
+        """Return the SMS that wait, as wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +78,7 @@ class Surroundings:
 
     clock: Clock
     store: Store
-    stories: Stories
+    stories: TellsStories
     place: Place
     users: Callable[[], Mapping[str, ConsoleUser]]
     check_password: CheckPassword
