@@ -27,7 +27,7 @@ _SMS_OF = (
 _ID = "printf('01KJW%09d%06d', {i}, {k})"  # as long as a real one, and in order of time
 
 MAIL = """INSERT INTO mail SELECT {id}, '{at}', '{account}', '192.0.2.1', 'main', 'network', 'alerte@masociete.com',
-'alerte@masociete.com', '<' || i || '@masociete.com>', randomblob(32), randomblob(700), '[]', NULL FROM n"""
+'alerte@masociete.com', '<' || i || '@masociete.com>', randomblob(32), randomblob(700), '[]', NULL, NULL, NULL FROM n"""
 EMAIL_ID = "INSERT INTO email_id SELECT '{account}', i, {id}, '{at}' FROM n"
 ENVOI = """INSERT INTO envoi SELECT {id}, {id}, '{account}', i, NULL, 'not@masociete.com', 'source', 0, NULL,
 {staged}, NULL, NULL FROM n"""

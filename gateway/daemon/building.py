@@ -8,7 +8,7 @@ from gateway.config import Config
 from gateway.daemon.room import Room
 from gateway.daemon.shortage import DiskWatch
 from gateway.identity.vouching import Vouching
-from gateway.intake import Intake, IntakeRules
+from gateway.intake import Intake, IntakeRules, Reply, Submission
 from gateway.intake.judging import Judge
 from gateway.lifecycle import SmsState
 from gateway.policy.accounts import Accounts, AuthMethod
@@ -23,10 +23,12 @@ from gateway.reader.pool import ReaderPool
 from gateway.reader.quarantine import Quarantine
 from gateway.reports import ReportRules
 from gateway.smtp.passwords import User
+from gateway.smtp.replies import NoteRefused
 from gateway.store import Store
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
 from gateway.store.two_way import StopRules
+from gateway.stories.turnaways import Turnaways
 from gateway.web import Hook
 from gateway.web.receipts import digest_secret
 
@@ -39,6 +41,7 @@ def build_intake(
     reader: Reader,
     on_admitted: Callable[[str], None],
     on_report: Callable[[], None],
+    on_turned_away: Callable[[Submission, Reply, str], None] = lambda _submission, _reply, _cause: None,
 ) -> Intake:
     """Return the stage that takes mails, with the accounts, carriers and limits of `config`."""
     return Intake(
@@ -51,7 +54,27 @@ def build_intake(
         vouching=build_vouching(config, clock),
         on_admitted=on_admitted,
         on_report=on_report,
+        on_turned_away=on_turned_away,
     )
+
+
+def mail_counter(turnaways: Turnaways) -> Callable[[Submission, Reply, str], None]:
+    """Return what counts a mail that was refused and is not remembered."""
+
+    def note(submission: Submission, reply: Reply, cause: str) -> None:
+        facts = {**submission.facts, "cause": cause, "size_bytes": len(submission.content)}
+        turnaways.note(peer=submission.peer, sender=submission.envelope_from, reply=str(reply), facts=facts)
+
+    return note
+
+
+def reply_counter(turnaways: Turnaways) -> NoteRefused:
+    """Return what counts whatever else a client was refused."""
+
+    def note(peer: str, sender: str | None, reply: Reply, facts: Mapping[str, str | None]) -> None:
+        turnaways.note(peer=peer, sender=sender, reply=str(reply), facts=facts)
+
+    return note
 
 
 def build_judge(config: Config, *, mode: Mode | None = None) -> Judge:

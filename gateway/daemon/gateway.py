@@ -25,9 +25,11 @@ from gateway.daemon.building import (
     build_intake,
     build_room,
     build_vouching,
+    mail_counter,
     own_addresses,
     own_hostname,
     reader_pool,
+    reply_counter,
     report_rules,
     smtp_users,
     syncing_carriers,
@@ -52,6 +54,7 @@ from gateway.store import Store, StoreUnavailable
 from gateway.store.base import Backlog
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
+from gateway.stories.turnaways import Turnaways
 from gateway.web import Callbacks, HttpServer, health_app
 from gateway.worker import Bell
 
@@ -141,10 +144,8 @@ class Daemon:
                 http = await self._http.bind()
                 self._resources.callback(self._http.close)
             self._addresses = Addresses(smtp=smtp, http=http)
-            if sqlite_path(self._config.store) is not None:
-                await self._with_reserve(
-                    self._janitor.recover_own
-                )  # no need to wait for the leases: nobody else uses this file
+            if sqlite_path(self._config.store) is not None:  # nobody else uses this file: no need to wait for leases
+                await self._with_reserve(self._janitor.recover_own)
         except BaseException:
             await self._resources.aclose()
             raise
@@ -232,6 +233,7 @@ class Daemon:
             carriers=present.carriers,
             settings=config.dispatcher,
         )
+        self._turnaways = turnaways = Turnaways(store=self._store, clock=clock)
         self._intake = build_intake(
             config,
             store=self._store,
@@ -239,6 +241,7 @@ class Daemon:
             reader=self._reader,
             on_admitted=self._dispatcher.notice,
             on_report=mailer_bell.ring,
+            on_turned_away=mail_counter(turnaways),
         )
         self._room = build_room(config, store=self._store, reserve=self._reserve, clock=clock)
         self._store.on_ruin = self._room.bell.ring  # which ends the gateway, whoever it was that found the ruin
@@ -248,6 +251,7 @@ class Daemon:
             users=smtp_users(config),
             clock=clock,
             find_shortage=self._room.find_shortage,
+            on_refused=reply_counter(turnaways),
         )
         self._mailer = Mailer(
             store=self._store,
@@ -372,6 +376,7 @@ class Daemon:
             "retention": self._retention,
             "room": self._room,
             "soundness": self._soundness,
+            "turnaways": self._turnaways,
         }
 
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:

@@ -38,3 +38,19 @@ def sole_owner(database: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_owned(database: Path) -> bool | None:
+    """Return whether a gateway that this process can see works on the file; None: it cannot be told.
+
+    Asks the kernel, for taking the lock to see whether it is free could keep a gateway from starting.
+    """
+    try:
+        status = database.with_name(database.name + ".lock").stat()
+        locks = Path("/proc/locks").read_text("ascii", "replace")
+    except FileNotFoundError:
+        return False if Path("/proc/locks").exists() else None
+    except OSError:
+        return None
+    name = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    return any(name in line.split() for line in locks.splitlines())

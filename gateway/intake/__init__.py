@@ -62,11 +62,12 @@ class Intake:
         vouching: Vouching | None = None,
         on_admitted: Callable[[str], None],
         on_report: Callable[[], None],
+        on_turned_away: Callable[[Submission, Reply, str], None] = lambda _submission, _reply, _cause: None,
     ) -> None:
         """Be ready to take mails.
 
         `text_profiles` by name of provider; `on_admitted` tells the dispatcher in which lane there are SMS,
-        `on_report` rings the mailer.
+        `on_report` rings the mailer, `on_turned_away` counts what is refused and not remembered.
         """
         self._judge = Judge(
             accounts=accounts, text_profiles=text_profiles, rules=rules, reader=reader, vouching=vouching
@@ -77,6 +78,7 @@ class Intake:
         self._reader = reader
         self._on_admitted = on_admitted
         self._on_report = on_report
+        self._on_turned_away = on_turned_away
 
     def reconfigure(
         self, accounts: Accounts, text_profiles: Mapping[str, TextProfile], vouching: Vouching | None = None
@@ -103,22 +105,23 @@ class Intake:
                     case Taken():
                         return await self._admit(judgement.written.order)
                     case NotTaken():
-                        return await self._turn_away(judgement)
+                        return await self._turn_away(submission, judgement)
                     case _:
                         assert_never(judgement)
             except StoreUnavailable as error:
                 reply = FULL if error.is_full else LATER
-                return await self._turn_away(
-                    NotTaken(ground=Ground.DEFERRED, reply=reply, cause=str(error), refusal=None)
-                )
+                deferred = NotTaken(ground=Ground.DEFERRED, reply=reply, cause=str(error), refusal=None)
+                return await self._turn_away(submission, deferred)
 
-    async def _turn_away(self, judgement: NotTaken) -> Reply:
+    async def _turn_away(self, submission: Submission, judgement: NotTaken) -> Reply:
         """Refuse the mail, and remember of it what is to be remembered."""
         refusal = judgement.refusal
         remembered: dict[str, object] = {}
         if refusal is not None:
             await self._store.refuse(refusal)
             remembered = {"account": refusal.account, "report_ids": _ids(refusal.reports)}
+        else:
+            self._on_turned_away(submission, judgement.reply, judgement.cause)
         _MAILS.labels(judgement.ground.value).inc()
         _log.warning("mail_refused", **remembered, cause=judgement.cause, reply=str(judgement.reply))
         if refusal is not None and refusal.reports:

@@ -10,7 +10,16 @@ from enum import Enum, unique
 from typing import assert_never
 
 from gateway.identity.vouching import Letter, Vouching
-from gateway.intake.order import Arrival, Destination, IntakeRules, Pen, Written, write_order, write_wrong_not
+from gateway.intake.order import (
+    Arrival,
+    Destination,
+    IntakeRules,
+    Pen,
+    Written,
+    read_facts,
+    write_order,
+    write_wrong_not,
+)
 from gateway.intake.submission import Reply, Submission
 from gateway.policy.accounts import Account, Accounts
 from gateway.policy.sender import (
@@ -240,7 +249,13 @@ class Judge:
             account=wrong.account,
             reports=reports,
         )
-        return replace(refused, reading=reading, code=wrong.code, not_to=not_to)
+        remembered = refused.refusal and replace(
+            refused.refusal,
+            code=wrong.code,
+            email_id=reading.envoi.email_id,
+            facts=read_facts(arrival.submission, reading),
+        )
+        return replace(refused, refusal=remembered, reading=reading, code=wrong.code, not_to=not_to)
 
 
 def _refuse_unreadable(
@@ -274,6 +289,8 @@ def _refuse(
         reply=str(reply),
         cause=cause,
         reports=reports,
+        ground=ground.value,
+        facts=read_facts(submission, None),
     )
     return NotTaken(ground=ground, reply=reply, cause=cause, refusal=refusal, headers=headers, account=account)
 

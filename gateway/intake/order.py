@@ -20,7 +20,9 @@ from gateway.protocol.report import Ack, Not, ReportKind, SmsAnswer
 from gateway.protocol.report_xml import render_ack, render_not
 from gateway.reader.mail import Reading
 from gateway.reports import ReportRules
-from gateway.store.base import NewEnvoi, NewMail, NewReport, NewSms, Order
+from gateway.store.base import Facts, NewEnvoi, NewMail, NewReport, NewSms, Order
+
+_MOST_FACT_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +190,28 @@ def _mail_row(pen: Pen, reading: Reading, allowed: Allowed, notes: tuple[str, ..
         body_digest=reading.digest,
         raw=submission.content,
         notes=notes,
+        facts=read_facts(submission, reading),
     )
+
+
+def read_facts(submission: Submission, reading: Reading | None) -> Facts:
+    """Return what is kept of the connection and of how the mail was read, for whoever asks later why."""
+    facts = {**submission.facts, "size_bytes": len(submission.content)}
+    if reading is None:
+        return facts
+    form = reading.body
+    return facts | {
+        "mode": reading.mode.value,
+        "charset": form.charset,
+        "declared_charset": _short(form.text_part.charset),
+        "transfer_encoding": _short(form.text_part.transfer_encoding),
+        "files": _short(", ".join(form.files)) if form.files else None,
+        "email_id": _short(reading.envoi.email_id),
+    }
+
+
+def _short(text: str | None) -> str | None:
+    return None if text is None else text[:_MOST_FACT_CHARS]
 
 
 def _sms_rows(admission: Admission, now: datetime) -> tuple[NewSms, ...]:

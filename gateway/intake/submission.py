@@ -1,6 +1,7 @@
 """What comes into the stage and what goes out of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.policy.sender import ClientCertificate
@@ -19,6 +20,7 @@ class Submission:
     mode: Mode
     authenticated_account: str | None = None  # by SMTP AUTH
     certificate: ClientCertificate | None = None  # shown in the TLS handshake
+    facts: Mapping[str, str | int | bool | None] = field(default_factory=dict, compare=False)  # of the connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

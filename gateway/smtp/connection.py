@@ -77,6 +77,7 @@ class Owner(Protocol):
     handler: Handler
     gatekeeper: Gatekeeper
     is_draining: bool
+    note_refused: replies.NoteRefused
 
     @property
     def tls_context(self) -> ssl.SSLContext | None:
@@ -132,13 +133,16 @@ class SmtpConnection(SMTP, ABC):
         self._is_encrypted = False
         self._settings = owner.settings
         self._errors = 0  # since the last mail that was taken
-        self._is_over = False
-        self._is_cut = False  # over although the client is probably still sending
+        self._is_over = self._is_cut = False  # the second: over although the client is probably still sending
         self._waiting: asyncio.Timeout | None = None
 
     @abstractmethod
     async def answer_command(self, verb: str, argument: str) -> Reply | None:
         """Return the reply to a command, or None when it has been answered already."""
+
+    @abstractmethod
+    def note_answer(self, reply: Reply) -> None:
+        """Count the client if it is told no, unless the handler does that."""
 
     def forget_mail(self) -> None:
         """No mail is begun."""
@@ -345,6 +349,7 @@ class SmtpConnection(SMTP, ABC):
 
     async def _send(self, reply: Reply) -> None:
         """Send the reply; errors are slowed down and, when there are too many, end the session."""
+        self.note_answer(reply)
         if reply.code >= 500:
             self._errors += 1
             if self._errors > UNDELAYED_ERRORS and not self._owner.is_draining:
@@ -354,7 +359,7 @@ class SmtpConnection(SMTP, ABC):
             self._is_over = True
         elif self._errors >= self._settings.max_errors and not self._is_over:
             self._is_over = self._is_cut = True
-            await self._write(replies.render(replies.TOO_MANY_ERRORS))
+            await self._send(replies.TOO_MANY_ERRORS)
 
     async def _part(self) -> None:
         """Close the connection once the client has had time to fetch what was said."""

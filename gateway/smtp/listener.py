@@ -85,11 +85,16 @@ class Listener:
         users: Iterable[User] = (),
         clock: Clock | None = None,
         find_shortage: Callable[[], Reply | None] = lambda: None,
+        on_refused: replies.NoteRefused = lambda _peer, _sender, _reply, _facts: None,
     ) -> None:
-        """`find_shortage` is asked at every MAIL: None, or the 4xx that says why nothing can be stored now."""
+        """`find_shortage` is asked at every MAIL: None, or the 4xx that says why nothing can be stored now.
+
+        `on_refused` is told what every client was refused, but for what the handler refuses.
+        """
         self.settings = settings
         self.handler = handler
         self.find_shortage = find_shortage
+        self.note_refused = on_refused
         self.hostname = settings.hostname or socket.gethostname()
         self.recipients = frozenset(recipient.lower() for recipient in settings.recipients)
         self.budget = ByteBudget(settings.bytes_in_flight)
@@ -245,6 +250,7 @@ class Listener:
         """Return whom the proxy brings; None: nobody that is served."""
         refusal = self._why_no_proxy(proxy, entrance)
         if refusal is not None:
+            self.note_refused(str(proxy), None, refusal, {"listener": entrance.name})
             self._count_refusal(proxy, _REFUSALS[refusal])
             with contextlib.suppress(OSError):
                 connection.send(replies.render(refusal))  # fits into the empty buffer of the socket
@@ -297,6 +303,7 @@ class Listener:
             self.leave(place)
         refusal = self._why_not(peer, entrance, is_new=place is None)
         if refusal is not None:
+            self.note_refused(str(peer), None, refusal, {"listener": entrance.name})
             self._count_refusal(peer, _REFUSALS[refusal])
             return refusal
         if isinstance(connection, SmtpConnection):  # a handshake is not a session yet

@@ -3,7 +3,12 @@
 By RFC 2034 the banner, the answers to HELO and EHLO, and 354 carry none. No reply repeats what the client sent.
 """
 
+from collections.abc import Callable, Mapping
+
 from gateway.intake import Reply
+
+NoteRefused = Callable[[str, str | None, Reply, Mapping[str, str | None]], None]
+"""Counts who was told no: address of the client, its sender if it said one, the reply, facts of the connection."""
 
 MAX_REPLY_BYTES = 510  # RFC 5321 §4.5.3.1.5: 512 with the line end
 

@@ -36,6 +36,10 @@ class SecuringSession(SmtpConnection):
     """A session that can be secured."""
 
     _account: str | None = None
+    _user: str | None = None
+    _sender: str | None = None  # of the mail that came last
+    _wrong_recipient: str | None = None  # the last
+    _remembered: Reply | None = None  # the last reply of the handler, which remembers by itself whom it refuses
     _auth_failures = 0
 
     @property
@@ -45,7 +49,26 @@ class SecuringSession(SmtpConnection):
 
     def forget_all(self) -> None:
         super().forget_all()
-        self._account = None
+        self._account = self._user = None
+
+    def facts(self) -> dict[str, str | None]:
+        """Return what is known of the connection, for whoever asks later why; what the client said cut short."""
+        tls = self.transport.get_extra_info("ssl_object") if self.is_encrypted else None
+        return {
+            "listener": self._entrance.name,
+            "helo": (self.session.host_name or "")[:_MAX_NAME_CHARS] or None,
+            "tls": tls.version() if tls else None,
+            "cipher": (tls.cipher() or (None,))[0] if tls else None,
+            "certificate": self._certificate.fingerprint if self._certificate else None,
+            "user": self._user,
+            "authenticated_account": self._account,
+        }
+
+    def note_answer(self, reply: Reply) -> None:
+        if reply.code < 400 or reply is self._remembered:
+            return
+        facts = self.facts() | {"recipient": self._wrong_recipient}
+        self._owner.note_refused(str(self._peer), self._sender or self.envelope.mail_from, reply, facts)
 
     def extensions(self) -> list[str]:
         """Return what EHLO tells of securing."""
@@ -106,6 +129,7 @@ class SecuringSession(SmtpConnection):
         return given if isinstance(given, Reply) else await self._judge(given)
 
     async def _judge(self, given: Credentials) -> Reply:
+        self._user = given.name  # as it says; whether it is, `account` tells
         try:
             account = await self._owner.gatekeeper.authenticate(self._peer, given.name, given.password)
         except LockedOut:

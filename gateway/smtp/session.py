@@ -22,6 +22,7 @@ from gateway.smtp.peer import is_within
 from gateway.smtp.securing import SecuringSession
 from gateway.smtp.wire import NoMail, Share
 
+_MOST_KEPT_CHARS = 100
 _NOT_IMPLEMENTED = frozenset({"VRFY", "EXPN", "HELP", "TURN", "ETRN", "BDAT"})
 
 _log = structlog.get_logger()
@@ -80,7 +81,7 @@ class SmtpSession(SecuringSession):
             return shortage
         if not self._owner.budget.has_room_for(size):
             return replies.NO_ROOM
-        self.envelope.mail_from = path.address
+        self.envelope.mail_from = self._sender = path.address
         return replies.SENDER_OK
 
     async def on_rcpt(self, argument: str) -> Reply:
@@ -94,6 +95,7 @@ class SmtpSession(SecuringSession):
         if path.parameters:
             return replies.UNKNOWN_PARAMETER
         if path.address.lower() not in self._owner.recipients:  # docs/protocol.md §1.1: never a relay
+            self._wrong_recipient = path.address[:_MOST_KEPT_CHARS]
             return replies.UNKNOWN_RECIPIENT
         if len(self.envelope.rcpt_tos) >= self._settings.max_recipients:
             return replies.TOO_MANY_RECIPIENTS
@@ -122,7 +124,7 @@ class SmtpSession(SecuringSession):
                 handling = self._owner.start_handling(self._handle(self._submit(received, envelope.mail_from)))
                 held = share.hand_over()  # what a mail takes is taken until its handler is done, session or not
                 handling.add_done_callback(lambda _: held.give_back())
-                reply = await self._outcome(handling)
+                reply = self._remembered = await self._outcome(handling)
         finally:
             share.give_back()
         self._owner.count_answer(reply)
@@ -179,6 +181,7 @@ class SmtpSession(SecuringSession):
             mode=self._entrance.mode,
             authenticated_account=self.authenticated_account,
             certificate=self._certificate,
+            facts=self.facts(),
         )
 
     async def _handle(self, submission: Submission) -> Reply:

@@ -272,7 +272,7 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
     known.mails.add(mail.id)
     if mark is not None:
         known.fingerprints[mark] = mail.id
-    rows.mail.append(mail_row(mail))
+    rows.mail.append(mail_row(mail, duplicate_of=first))
     if first is not None:
         rows.report += _report_rows(order, order.duplicate_reports)
         return _duplicate(order, first)

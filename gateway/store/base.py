@@ -4,7 +4,7 @@ Every move of a row says which state it comes from and, once claimed, which `epo
 somebody else moved first is simply not moved.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, unique
@@ -12,6 +12,9 @@ from enum import Enum, unique
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportFormat, ReportKind, SmsAnswer
+
+Facts = Mapping[str, str | int | bool | None]
+"""What is kept of a mail for whoever asks later why: plain values by name, those of a stranger cut short."""
 
 # --- what intake gives -----------------------------------------------------------------------------------------------
 
@@ -32,6 +35,7 @@ class NewMail:
     body_digest: bytes  # SHA-256 of what follows the header block
     raw: bytes
     notes: tuple[str, ...] = ()  # tolerances, for the operator
+    facts: Facts | None = None  # of its connection, and how it was read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +221,10 @@ class Refusal:
     reply: str  # as the client saw it
     cause: str  # for the operator: more than the client saw
     reports: tuple[NewReport, ...] = ()
+    ground: str | None = None  # of `intake.judging`
+    code: Code | None = None
+    email_id: str | None = None
+    facts: Facts | None = None
 
 
 # --- what the dispatcher gets and gives ------------------------------------------------------------------------------
@@ -341,14 +349,6 @@ class LostSms:
     expires_at: datetime
     code: Code | None = None  # the row's `code`: of the last proven "not sent", reported when validity runs out
     lease: timedelta | None = None  # in `sending`: how long its claimer may take
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PulledIn:
-    """How many rows of a time to come were brought back to now."""
-
-    sms: int
-    reports: int
 
 
 # --- for everybody ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Kinds of columns, each the same on both databases and each strict about what it takes."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TypeVar
@@ -105,3 +105,19 @@ class Foreign(TypeDecorator[str]):
         value = value[: self.limit_bytes].replace("\0", "\ufffd")
         utf8 = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
         return utf8[: self.limit_bytes].decode("utf-8", "ignore")
+
+
+class Facts(TypeDecorator[Mapping[str, object]]):
+    """Plain values by name, for the operator, as a JSON object in ASCII, in which a NUL is an escape.
+
+    What a stranger said may be among them: it is cut by whoever puts it there.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, object] | None, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(dict(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, object] | None:
+        return None if value is None else dict(json.loads(value))

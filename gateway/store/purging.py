@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from gateway.store import tables
 from gateway.store.console import purge_actions
+from gateway.store.story_tables import operation
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN, by_index, one_of
 
 _mail = tables.mail.c
@@ -137,6 +138,7 @@ def purge_records(connection: sa.Connection, before: datetime, limit: int) -> Pu
         own_sms = sa.select(_sms.id).where(_sms.envoi_id.in_(envois))
         connection.execute(tables.report.delete().where(_report.mail_id.in_(mails)))
         connection.execute(tables.attempt.delete().where(tables.attempt.c.sms_id.in_(own_sms)))
+        connection.execute(operation.delete().where(operation.c.sms_id.in_(own_sms)))
         connection.execute(tables.sms.delete().where(_sms.envoi_id.in_(envois)))
         connection.execute(tables.envoi.delete().where(_envoi.mail_id.in_(mails)))
         connection.execute(tables.mail.delete().where(_mail.id.in_(mails)))

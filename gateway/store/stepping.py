@@ -9,6 +9,7 @@ Pulled in once too often harms nothing: hours are looked at again before every c
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,6 @@ import sqlalchemy as sa
 
 from gateway.lifecycle import ReportState, SmsState
 from gateway.store import tables
-from gateway.store.base import PulledIn
 from gateway.store.tables import REPORT_OPEN, SMS_UNANSWERED, one_of
 
 TOLERANCE = timedelta(minutes=1)
@@ -24,6 +24,15 @@ TOLERANCE = timedelta(minutes=1)
 
 LONGEST_WAIT = timedelta(minutes=15)
 """What a step of the clock may delay an attempt by, whatever the wait was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledIn:
+    """How many rows of a time to come were brought back to now."""
+
+    sms: int
+    reports: int
+
 
 _sms = tables.sms.c
 _report = tables.report.c

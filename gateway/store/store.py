@@ -32,7 +32,6 @@ from gateway.store.base import (
     LostSms,
     OptOut,
     Order,
-    PulledIn,
     Refusal,
     RenderNot,
     Settled,
@@ -45,13 +44,15 @@ from gateway.store.errors import StoreUnavailable, translated
 from gateway.store.group_commit import GroupCommit, Result
 from gateway.store.outgoing import ClaimedReport, ReportSettlement, SendingReport
 from gateway.store.purging import Forgotten, Purged
+from gateway.store.reading import StoreReading
 from gateway.store.settings import StoreSettings
 from gateway.store.staging import Writers
+from gateway.store.stepping import PulledIn
 from gateway.store.two_way import CarrierOptOut, NewReply, PartKey, ReplyOutcome, ReplyRules, Stopped, StopRules
 from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words
 
 
-class Store(ConsoleSteps):
+class Store(StoreReading, ConsoleSteps):
     """The steps of the flow, each one transaction: committed when the method returns, undone when it raises.
 
     Instants are aware; the store reads no clock, each step is told the time. Every step raises `StoreUnavailable`

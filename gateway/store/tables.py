@@ -1,4 +1,4 @@
-"""The tables. Nothing but this module and `migrations` knows how rows look; a test holds the two equal.
+"""The tables. Nothing but this module, `story_tables` and `migrations` knows how rows look; a test holds the two equal.
 
     mail ──< envoi ──< sms ──< attempt        what came in, what it asks for, each text, each call to a carrier
     mail | refusal | reply ──< report          what goes back
@@ -7,6 +7,8 @@
     receipt                                    words of carriers that came too early, or about nothing we know
     reply ──< reply_part                       what was answered by SMS
     optout, carrier_optout                     who wants nothing any more, and what carriers are to be told of it
+
+What only stories need is in `story_tables`, which is part of this.
 
 Each index names the query it serves. Conditions on states are written out from `gateway.lifecycle`.
 """
@@ -21,7 +23,7 @@ from gateway.lifecycle import SMS_MOVES, ReportState, SmsEvent, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportFormat, ReportKind
 from gateway.store.base import OptOutSource
-from gateway.store.columns import Choice, Foreign, Instant, Notes, Number
+from gateway.store.columns import Choice, Facts, Foreign, Instant, Notes, Number
 
 RAW_LIMIT_BYTES = 4096
 """What is kept of a carrier's or a smarthost's answer."""
@@ -88,6 +90,8 @@ mail = sa.Table(
     sa.Column("raw", sa.LargeBinary, nullable=False),
     sa.Column("notes", Notes, nullable=False),
     sa.Column("purged_at", Instant),  # when its contents were erased; None: they are there
+    sa.Column("facts", Facts),  # of its connection, and how it was read; None: it came before they were kept
+    sa.Column("duplicate_of", sa.Text),  # the first envoi with its emailId; no foreign key, for this may outlive it
     sa.UniqueConstraint("fingerprint"),  # admit: is it the same mail again (docs/protocol.md §1.6)?
 )
 
@@ -212,6 +216,10 @@ refusal = sa.Table(
     sa.Column("account", sa.Text),
     sa.Column("reply", Foreign(_REASON_BYTES), nullable=False),
     sa.Column("cause", Foreign(_REASON_BYTES), nullable=False),
+    sa.Column("ground", sa.Text),  # None: it came before it was kept
+    sa.Column("code", Number(Code)),
+    sa.Column("email_id", Foreign(_REASON_BYTES)),
+    sa.Column("facts", Facts),
 )
 
 report = sa.Table(
@@ -339,53 +347,54 @@ carrier_optout = sa.Table(
 )
 
 
-def _index(
+def add_index(
     name: str, *columns: sa.Column[Any], where: sa.TextClause | sa.ColumnElement[bool], unique: bool = False
 ) -> None:
+    """The table has an index of those of its rows alone."""
     sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 # due_lanes, claim_sms: the oldest of a lane
-_index("ix_sms_lane", sms.c.lane, sms.c.due_at, sms.c.id, where=one_of("state", (SmsState.QUEUED,)))
+add_index("ix_sms_lane", sms.c.lane, sms.c.due_at, sms.c.id, where=one_of("state", (SmsState.QUEUED,)))
 # next_due_at
-_index("ix_sms_due", sms.c.due_at, where=one_of("state", (SmsState.QUEUED,)))
+add_index("ix_sms_due", sms.c.due_at, where=one_of("state", (SmsState.QUEUED,)))
 # sending_sms
-_index("ix_sms_lease", sms.c.lease_until, where=one_of("state", (SmsState.SENDING,)))
+add_index("ix_sms_lease", sms.c.lease_until, where=one_of("state", (SmsState.SENDING,)))
 # expired_sms
-_index("ix_sms_expiry", sms.c.expires_at, where=one_of("state", SMS_WAITING))
+add_index("ix_sms_expiry", sms.c.expires_at, where=one_of("state", SMS_WAITING))
 # uncertain_sms, backlog, pull_in
-_index("ix_sms_open", sms.c.state, sms.c.since_at, where=one_of("state", SMS_OPEN))
+add_index("ix_sms_open", sms.c.state, sms.c.since_at, where=one_of("state", SMS_OPEN))
 # claim_inquiries: what a carrier is to be asked for
-_index("ix_sms_ask", sms.c.provider, sms.c.ask_at, where=sa.text("ask_at IS NOT NULL"))
+add_index("ix_sms_ask", sms.c.provider, sms.c.ask_at, where=sa.text("ask_at IS NOT NULL"))
 # receipts that name no tracker
-_index("ix_sms_ref", sms.c.provider, sms.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))
+add_index("ix_sms_ref", sms.c.provider, sms.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))
 # which SMS a reply answers: the last to the number
-_index("ix_sms_msisdn", sms.c.msisdn, sms.c.id, where=sa.text("msisdn IS NOT NULL"))
+add_index("ix_sms_msisdn", sms.c.msisdn, sms.c.id, where=sa.text("msisdn IS NOT NULL"))
 # claim_reports, next_report_due_at
-_index("ix_report_due", report.c.due_at, report.c.id, where=one_of("state", (ReportState.DUE,)))
+add_index("ix_report_due", report.c.due_at, report.c.id, where=one_of("state", (ReportState.DUE,)))
 # sending_reports
-_index("ix_report_lease", report.c.lease_until, where=one_of("state", (ReportState.SENDING,)))
+add_index("ix_report_lease", report.c.lease_until, where=one_of("state", (ReportState.SENDING,)))
 # backlog
-_index("ix_report_open", report.c.state, report.c.since_at, where=one_of("state", REPORT_OPEN))
+add_index("ix_report_open", report.c.state, report.c.since_at, where=one_of("state", REPORT_OPEN))
 # settle_sms: no envoi has two Not, whatever happens
-_index("ix_report_not", report.c.envoi_id, where=one_of("kind", (ReportKind.NOT,)), unique=True)
+add_index("ix_report_not", report.c.envoi_id, where=one_of("kind", (ReportKind.NOT,)), unique=True)
 # purging: contents, then records; what belongs to a mail
-_index("ix_mail_contents", mail.c.received_at, where=sa.text("purged_at IS NULL"))
-_index("ix_mail_purged", mail.c.received_at, where=sa.text("purged_at IS NOT NULL"))
-_index("ix_reply_contents", reply.c.received_at, where=sa.text("purged_at IS NULL"))
-_index("ix_report_mail", report.c.mail_id, where=sa.text("mail_id IS NOT NULL"))
-_index("ix_report_refusal", report.c.refusal_id, where=sa.text("refusal_id IS NOT NULL"))
-_index("ix_report_reply", report.c.reply_id, where=sa.text("reply_id IS NOT NULL"))
+add_index("ix_mail_contents", mail.c.received_at, where=sa.text("purged_at IS NULL"))
+add_index("ix_mail_purged", mail.c.received_at, where=sa.text("purged_at IS NOT NULL"))
+add_index("ix_reply_contents", reply.c.received_at, where=sa.text("purged_at IS NULL"))
+add_index("ix_report_mail", report.c.mail_id, where=sa.text("mail_id IS NOT NULL"))
+add_index("ix_report_refusal", report.c.refusal_id, where=sa.text("refusal_id IS NOT NULL"))
+add_index("ix_report_reply", report.c.reply_id, where=sa.text("reply_id IS NOT NULL"))
 sa.Index("ix_envoi_mail", envoi.c.mail_id)
 sa.Index("ix_refusal_age", refusal.c.refused_at)
 # settle_sms, learn: nor two etatAr
-_index("ix_report_receipts", report.c.envoi_id, where=one_of("kind", (ReportKind.RECEIPTS,)), unique=True)
+add_index("ix_report_receipts", report.c.envoi_id, where=one_of("kind", (ReportKind.RECEIPTS,)), unique=True)
 # early words about an SMS
-_index("ix_receipt_tracker", receipt.c.tracker, where=sa.text("tracker IS NOT NULL"))
-_index("ix_receipt_ref", receipt.c.provider, receipt.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))
+add_index("ix_receipt_tracker", receipt.c.tracker, where=sa.text("tracker IS NOT NULL"))
+add_index("ix_receipt_ref", receipt.c.provider, receipt.c.provider_ref, where=sa.text("provider_ref IS NOT NULL"))
 # how many there are of a carrier, and which are too old
 sa.Index("ix_receipt_age", receipt.c.provider, receipt.c.received_at)
 # parts whose others never came
 sa.Index("ix_reply_part_age", reply_part.c.received_at)
 # what carriers are to be told
-_index("ix_carrier_optout_due", carrier_optout.c.due_at, where=sa.text("due_at IS NOT NULL"))
+add_index("ix_carrier_optout_due", carrier_optout.c.due_at, where=sa.text("due_at IS NOT NULL"))

@@ -157,7 +157,9 @@ async def test_a_store_of_the_version_before_keeps_its_rows(
     sms = sms_row(order.mail, order.envoi, order.envoi.sms[0], is_paid=False)
     envoi = envoi_row(order.mail, order.envoi, ())
     report = report_row(new_report(), START, mail_id=order.mail.id)
+    mail = mail_row(order.mail)
     for table, later in (
+        (mail, ("facts", "duplicate_of")),
         (sms, ("reserved_parts", "lane", "deliver_at")),
         (envoi, ("receipts_to", "receipts_staged_at")),
         (report, ("reply_id", "subject")),
@@ -167,7 +169,7 @@ async def test_a_store_of_the_version_before_keeps_its_rows(
 
     def fill(connection: sa.Connection) -> None:
         upgrade_to_first(connection)
-        connection.execute(tables.mail.insert(), mail_row(order.mail))
+        connection.execute(tables.mail.insert(), mail)
         connection.execute(tables.envoi.insert(), envoi)
         connection.execute(tables.sms.insert(), sms)
         connection.execute(tables.report.insert(), report)

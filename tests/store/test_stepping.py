@@ -7,9 +7,8 @@ import pytest
 
 from gateway.lifecycle import ReportEvent, SmsEvent, SmsState
 from gateway.store import Store, tables
-from gateway.store.base import PulledIn
 from gateway.store.outgoing import ReportSettlement
-from gateway.store.stepping import LONGEST_WAIT, TOLERANCE
+from gateway.store.stepping import LONGEST_WAIT, TOLERANCE, PulledIn
 from tests.store.samples import (
     NotMaker,
     claim,
