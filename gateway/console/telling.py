@@ -15,7 +15,9 @@ _TEXTS = frozenset({"text", "raw", "subject", "sentence", "notes", "reason", "ca
 _WORDS_OF = {
     "state": "state", "verdict": "event", "word": "event", "kind": "report", "action": "action", "what": "next",
 }  # fmt: skip
-_LEFT_OUT = frozenset({"position", "report_id", "envoi_id"})
+_BESIDE = frozenset({"text", "tracker", "notes"})
+"""Not in the sentence of a step."""
+_LEFT_OUT = frozenset({"position", "report_id", "envoi_id", "needs_operator"})
 _HIDDEN = "•••"
 
 
@@ -36,19 +38,21 @@ class ShownStep:
     kind: str
     at: datetime | None
     title: str
-    sentence: str | None  # in English, for who may see all
+    sentence: str | None  # in English, for who reads that and may see all
     details: tuple[Detail, ...]
     is_trouble: bool
 
 
 def show_step(step: Step, visit: Visit) -> ShownStep:
     """Return the step as this visitor may see it."""
-    details = tuple(detail for key, value in step.data.items() if (detail := _detail(key, value, visit)) is not None)
+    is_told = visit.sees_all and visit.language == "en"  # the sentence says nearly all of it, and best
+    keys = [key for key in step.data if not is_told or key in _BESIDE]
+    details = tuple(detail for key in keys if (detail := _detail(key, step.data[key], visit)) is not None)
     return ShownStep(
         kind=step.kind.value,
         at=step.at,
         title=visit.say(f"step.{step.kind.value}"),
-        sentence=step.sentence if visit.sees_all and step.sentence else None,
+        sentence=step.sentence if is_told and step.sentence else None,
         details=details,
         is_trouble=step.is_trouble,
     )
@@ -62,7 +66,7 @@ def _detail(key: str, value: object, visit: Visit) -> Detail | None:
     elif not visit.sees_all and key in _NUMBERS:
         written = mask(str(value))
     else:
-        written = _write(value, visit)
+        written = _write_instant(value) if key.endswith("_at") and isinstance(value, str) else _write(value, visit)
     section = _WORDS_OF.get(key)
     if section is not None and has_words(f"{section}.{value}"):
         return Detail(key=key, label=_label(key, visit), value=visit.say(f"{section}.{value}"), is_foreign=False)
@@ -85,6 +89,13 @@ def _write(value: object, visit: Visit) -> str:
             return ", ".join(_write(one, visit) for one in value)
         case _:
             return str(value)
+
+
+def _write_instant(text: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return text
 
 
 def is_over(steps: tuple[Step, ...]) -> bool:

@@ -13,6 +13,7 @@ from gateway.protocol.report import ReportKind
 from gateway.store import tables
 from gateway.store.access import StoreAccess
 from gateway.store.base import OptOut
+from gateway.store.story_tables import turned_away
 
 _mail = tables.mail.c
 _sms = tables.sms.c
@@ -63,6 +64,7 @@ class RefusedMail:
     peer: str
     sender: str
     cause: str
+    count: int = 1  # of a client that was turned away: how often
 
 
 class ConsoleReading(StoreAccess):
@@ -81,7 +83,7 @@ class ConsoleReading(StoreAccess):
         return await self._read(_find_reports, cause_id, limit)
 
     async def last_refusals(self, limit: int) -> tuple[RefusedMail, ...]:
-        """Return the mails that were not taken, the last first."""
+        """Return the mails that were not taken, and the clients that were turned away, the last first."""
         return await self._read(_find_refusals, limit)
 
     async def sms_states(self, ids: Sequence[str]) -> dict[str, SmsState]:
@@ -133,7 +135,21 @@ def _find_refusals(connection: sa.Connection, limit: int) -> tuple[RefusedMail, 
         .order_by(_refusal.refused_at.desc())
         .limit(limit)
     )
-    return tuple(RefusedMail(**row) for row in connection.execute(query).mappings())
+    refused = [RefusedMail(**row) for row in connection.execute(query).mappings()]
+    away = sa.select(turned_away).order_by(turned_away.c.last_at.desc()).limit(limit)
+    refused += [
+        RefusedMail(
+            id=row["id"],
+            at=row["last_at"],
+            account=None,
+            peer=row["peer"],
+            sender=row["sender"],
+            cause=row["reply"],
+            count=row["count"],
+        )
+        for row in connection.execute(away).mappings()
+    ]
+    return tuple(sorted(refused, key=lambda one: one.at, reverse=True)[:limit])
 
 
 def _find_states(connection: sa.Connection, ids: Sequence[str]) -> dict[str, SmsState]:

@@ -42,8 +42,8 @@ from tests.support.accounts import make_account
 from tests.support.clock import START, ManualClock
 
 PASSWORD = "correct horse"
-NUMBER = "+33601020304"
-MASKED = "+33*****304"
+NUMBER = "+33612345678"
+MASKED = "+33*****678"
 TEXT = "Bonjour, la salle 3 est inond\u00e9e"
 MAIL_ID = "01KMAIL0000000000001"
 SMS_ID = "01KSMS00000000000001"
@@ -75,7 +75,7 @@ def found(**changes: object) -> Found:
 def story(state: SmsState = SmsState.QUEUED, *, sms_id: str = SMS_ID, is_over: bool = False) -> Story:
     """Return the story of a mail with one SMS, which is in this state."""
     sms = SmsId(sms_id)
-    queued = {"position": 1, "tel": "0601020304", "msisdn": NUMBER, "text": TEXT, "parts": 1}
+    queued = {"position": 1, "tel": "0612345678", "msisdn": NUMBER, "text": TEXT, "parts": 1}
     steps = [
         Step(kind=StepKind.CONNECTED, at=START, sentence="192.0.2.1 connected", data={"peer": "192.0.2.1"}),
         Step(kind=StepKind.SMS_QUEUED, at=START, sentence=f"queued for {NUMBER}", data=queued, sms_id=sms),
@@ -96,7 +96,7 @@ def row(state: SmsState = SmsState.QUEUED, *, sms_id: str = SMS_ID) -> QueueRow:
         provider="carrier",
         state=state,
         position=1,
-        tel="0601020304",
+        tel="0612345678",
         msisdn=NUMBER,
         text=TEXT,
         parts=1,
@@ -172,7 +172,7 @@ class House:
             IsendproSettings(
                 name="carrier", kind="isendpro", base_url="http://127.0.0.1:9/cgi-bin", keyid="f00dfeedf00dfeed"
             )
-        )  # type: ignore[arg-type]
+        )
         self.health.append(CarrierHealth(name="carrier", kind="isendpro", is_open=True, opens_in_s=0))
 
     def around(self, place: Place) -> Surroundings:
@@ -225,7 +225,7 @@ class House:
             carriers=lambda: self.carriers,
             health=lambda: self.health,
             stop_rules=StopRules,
-            writers=self._writers,
+            writers=self.writers,
             act=act,
             on_reports=lambda: self.rung.append("reports"),
             on_optouts=lambda: self.rung.append("optouts"),
@@ -236,7 +236,8 @@ class House:
             find_obstacles=find_obstacles,
         )
 
-    def _writers(self, now: datetime) -> tuple[RenderNot, RenderReceipts]:
+    def writers(self, now: datetime) -> tuple[RenderNot, RenderReceipts]:
+        """Return what writes the reports of one transaction."""
         rules = ReportRules(hostname="gw.example.org", validity_s=3600)
         return ReportWriter(now=now, rules=rules, accounts=lambda: self.accounts).both
 

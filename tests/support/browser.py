@@ -5,7 +5,6 @@ Nothing sleeps: whatever is waited for is looked at by the page itself, within a
 """
 
 import asyncio
-import base64
 import itertools
 import json
 import os
@@ -13,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -184,11 +182,6 @@ class Tab:
             await self.call(
                 "Input.dispatchKeyEvent", {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code}
             )
-
-    async def screenshot(self, file: Path) -> None:
-        """The whole page is drawn into a PNG."""
-        shot = await self.call("Page.captureScreenshot", {"captureBeyondViewport": True, "format": "png"})
-        file.write_bytes(base64.b64decode(shot["data"]))
 
 
 @asynccontextmanager
