@@ -89,6 +89,7 @@ class Browser:
         await tab.call("Emulation.setDeviceMetricsOverride", size)
         features = [{"name": "prefers-color-scheme", "value": theme}]
         await tab.call("Emulation.setEmulatedMedia", {"features": features})
+        await tab.call("Emulation.setFocusEmulationEnabled", {"enabled": True})  # however many tabs there are
         await tab.call("Network.setExtraHTTPHeaders", {"headers": {"Accept-Language": language}})
         if not scripts:
             await tab.call("Emulation.setScriptExecutionDisabled", {"value": True})
