@@ -41,7 +41,7 @@ ATTEMPT = """INSERT INTO attempt SELECT {sms_id}, 1, 1, 'carrier', '{at}', '{at}
 '{{"etat":{{"etat":[{{"code":"0","message":"ok"}}]}}}}', NULL, NULL, NULL FROM """
 REPORT = """INSERT INTO report SELECT {report_id}, '{kind}', {id}, NULL, {id}, 'ack@masociete.com',
 '<' || i || '{kind}@gw.example.org>', NULL, randomblob(300), '{at}', 'sent', '{at}', 1, 1, '{at}', '{later}', NULL,
-'{at}', '250 2.0.0 Ok', NULL FROM n"""
+'{at}', '250 2.0.0 Ok', NULL, NULL FROM n"""
 
 
 def fill(file: Path, *, mails: int, sms: int, queued: int, waiting: int = 1) -> None:

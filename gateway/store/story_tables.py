@@ -56,8 +56,8 @@ add_index("ix_mail_duplicate", mail.c.duplicate_of, where=sa.text("duplicate_of 
 sa.Index("ix_mail_account", mail.c.account, mail.c.id)
 # what is no number
 add_index("ix_sms_tel", sms.c.tel, sms.c.id, where=sa.text("msisdn IS NULL"))
-# what ended badly
-add_index("ix_sms_trouble", sms.c.state, sms.c.id, where=one_of("state", SMS_TROUBLE))
+# what ended badly; the state comes second, or it would be taken for all that asks for one of these states
+add_index("ix_sms_trouble", sms.c.id, sms.c.state, where=one_of("state", SMS_TROUBLE))
 # what was answered to an SMS, and what operators did about it
 add_index("ix_reply_sms", reply.c.sms_id, where=sa.text("sms_id IS NOT NULL"))
 sa.Index("ix_operation_sms", operation.c.sms_id)

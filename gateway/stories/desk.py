@@ -1,12 +1,10 @@
 """What operators do about SMS that wait: held, released, tried again, cancelled. The store moves them, fenced.
 
-Diagnostics: event `sms_operated` (info), once for each SMS that was moved.
+Who did what, and when, is kept in the table `operation`, and is part of the story of the mail.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-
-import structlog
 
 from gateway.clock import Clock
 from gateway.lifecycle import SMS_MOVES, SmsEvent, SmsId, SmsState
@@ -16,8 +14,6 @@ from gateway.store.operating import Operated
 from gateway.store.records import SmsRecord
 from gateway.store.words import RenderReceipts
 from gateway.stories.model import Action, Done, Moved
-
-_log = structlog.get_logger(__name__)
 
 _EVENTS = {
     Action.HOLD: SmsEvent.HELD,
@@ -69,18 +65,6 @@ class Desk:
             may_double=may_double,
         )
         moved = tuple(_moved(action, row, done) for row in done.before.values())
-        for one in moved:
-            if one.has_changed:
-                _log.info(
-                    "sms_operated",
-                    sms_id=one.sms_id,
-                    mail_id=one.mail_id,
-                    account=one.account,
-                    action=action,
-                    before=one.before,
-                    state=one.after,
-                    by=by,
-                )
         return Done(action=action, moved=moved, reports=len(done.reports))
 
 

@@ -8,9 +8,9 @@ from gateway.stories.model import Step, StepKind
 from gateway.stories.settings_of import settings_of_code, settings_of_ground, settings_of_reply
 
 _ADVICE = {
-    "stranger": "its sender is of no account: add the domain to the account it belongs to, or see who sends this",
-    "not_an_order": "nothing is to be done: bounces and automatic answers are never orders",
-    "unreadable": "mail2sms lint says the same of the mail as a file, and more",
+    "stranger": "add the domain to the account it belongs to, or see who sends this",
+    "not_an_order": "nothing is to be done: bounces and automatic answers never are",
+    "unreadable": "mail2sms lint says more of the mail as a file",
 }
 
 
@@ -19,7 +19,9 @@ def tell_refusal(life: RefusalLife, now: datetime) -> tuple[Step, ...]:
     one = life.refusal
     facts = one.facts or {}
     where = (one.peer, one.listener, one.envelope_from, facts)
-    settings = settings_of_code(one.code, one.account) if one.code is not None else settings_of_ground(one.ground)
+    settings = (
+        settings_of_code(one.code, one.account) if one.code is not None else settings_of_ground(one.ground, one.cause)
+    )
     advice = _ADVICE.get(one.ground or "", "")
     kind = StepKind.UNREADABLE if one.ground == "unreadable" else StepKind.NOT_PROVEN
     decided = f" [{', '.join(settings)}]" if settings else ""

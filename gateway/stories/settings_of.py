@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.protocol.codes import Code
+from gateway.protocol.tolerances import Tolerance
 
 _BY_CODE: Mapping[Code, tuple[str, ...]] = MappingProxyType(
     {
@@ -39,10 +40,8 @@ _BY_REASON: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 _BY_GROUND: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "stranger": ("accounts.*.domains", "accounts.*.networks", "accounts.*.auth", "smtp.networks"),
-        "not_an_order": (),
-        "unreadable": ("smtp.mode", "accounts.*.mode", "reading"),
-        "deferred": (),
+        "stranger": ("accounts.*.domains",),
+        "unreadable": ("smtp.mode", "accounts.*.mode"),
     }
 )
 
@@ -80,8 +79,10 @@ def settings_of_code(code: Code, account: str | None, reason: str | None = None)
     return tuple(name.format(account=account or "*") for name in names)
 
 
-def settings_of_ground(ground: str | None) -> tuple[str, ...]:
-    """Return the settings that decide about a refusal on this ground."""
+def settings_of_ground(ground: str | None, cause: str) -> tuple[str, ...]:
+    """Return the settings that decide about a refusal on this ground; strict reading is one only for what it is."""
+    if ground == "unreadable" and not any(cause.startswith(one.fault) for one in Tolerance if one.is_lenient):
+        return ()
     return _BY_GROUND.get(ground or "", ())
 
 

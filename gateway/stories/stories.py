@@ -321,9 +321,17 @@ def _reason(found: Found, steps: Sequence[Step]) -> str:
     for kind in telling:
         for step in steps:
             if step.kind is kind and step.is_trouble:
-                return f"{found.summary}: {step.sentence}" if step.sms_id else step.sentence
+                return _with_number(found, step, steps) if step.sms_id else step.sentence
     waits = next((step for step in steps if step.kind is StepKind.NEXT), None)
     return f"{found.summary}; {waits.sentence}" if waits is not None else found.summary
+
+
+def _with_number(found: Found, step: Step, steps: Sequence[Step]) -> str:
+    """Return what is wrong with one SMS, how many there are, and what comes next for it."""
+    states = ", ".join(f"{number} {state}" for state, number in found.states.items())
+    comes = (one.sentence for one in steps if one.kind is StepKind.NEXT and one.sms_id == step.sms_id)
+    after = next(comes, None) if step.kind is StepKind.STANDS else None
+    return f"{sum(found.states.values())} SMS: {states}: {step.sentence}" + (f"; {after}" if after else "")
 
 
 # --- counts to rows --------------------------------------------------------------------------------------------------

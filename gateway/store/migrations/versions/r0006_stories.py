@@ -48,7 +48,7 @@ def upgrade() -> None:
     _index("ix_mail_duplicate", "mail", ["duplicate_of"], where="duplicate_of IS NOT NULL")
     op.create_index("ix_mail_account", "mail", ["account", "id"])
     _index("ix_sms_tel", "sms", ["tel", "id"], where="msisdn IS NULL")
-    _index("ix_sms_trouble", "sms", ["state", "id"], where=_TROUBLE)
+    _index("ix_sms_trouble", "sms", ["id", "state"], where=_TROUBLE)
     _index("ix_reply_sms", "reply", ["sms_id"], where="sms_id IS NOT NULL")
     op.create_index("ix_operation_sms", "operation", ["sms_id"])
     op.create_index("ix_turned_away_age", "turned_away", ["last_at"])
