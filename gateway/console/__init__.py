@@ -5,6 +5,5 @@ Who may only view sees numbers masked and no texts; nothing is kept by the brows
 it. No script or style runs but the console's own files. It is drawn here, whole, and works without a script; with one,
 what changes is drawn again by itself.
 
-Diagnostics: events `console_entered`, `console_left`, `console_acted` (info), `console_refused` (warning),
-`console_failed` (error).
+Diagnostics: events `console_acted` (info), `console_refused` (warning), `console_failed` (error).
 """

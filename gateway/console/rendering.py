@@ -22,6 +22,9 @@ STATIC: Mapping[str, str] = {
     "icon.svg": "image/svg+xml",
 }
 
+LIVE = "every 5s"
+"""How often a page looks at what changes by itself, while somebody looks at it."""
+
 _HIDDEN = "•••"
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
@@ -52,7 +55,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     static = f"{ROOT}/static/{static_version()}"
-    made.globals.update(root=ROOT, static=static, languages=LANGUAGES, language_names=NAMES)
+    made.globals.update(root=ROOT, static=static, languages=LANGUAGES, language_names=NAMES, live=LIVE)
     return made
 
 
