@@ -14,7 +14,13 @@ from gateway.store.records import Count
 from gateway.store.tables import by_index, one_of
 
 MOST_WAITING = 100_000
-"""That are looked at to say how long SMS wait; the longest-waiting ones."""
+"""That are looked at to say how long SMS wait."""
+
+Age = tuple[float, int]
+"""Seconds, and how many SMS have been waiting so long."""
+
+CarrierOf = Callable[[str, str | None], str]
+"""Told a lane, and the carrier its SMS had, says which carrier it waits for."""
 
 _sms = tables.sms.c
 
@@ -59,21 +65,22 @@ def count(connection: sa.Connection, by: str, since: datetime, until: datetime) 
 
 
 def waiting_query() -> sa.Select[Any]:
-    """Lane, carrier and date of SMS that wait to be sent, the longest first."""
+    """Lane, carrier and date of SMS that wait to be sent, the longest first, with how many have the same."""
     query = sa.select(_sms.lane, _sms.account, _sms.provider, _sms.since_at)
     query = query.where(one_of("sms.state", (SmsState.QUEUED,))).order_by(_sms.since_at).limit(MOST_WAITING)
-    return by_index(query, tables.sms, "ix_sms_open")
+    some = by_index(query, tables.sms, "ix_sms_open").subquery().c
+    alike = (some.lane, some.account, some.provider, some.since_at)
+    return sa.select(*alike, sa.func.count().label("number")).group_by(*alike)
 
 
-def ages(
-    connection: sa.Connection, now: datetime, carrier_of: Callable[[str, str | None], str]
-) -> dict[str, list[float]]:
-    """How long SMS have been waiting, in seconds, by the carrier they wait for; the longest first.
+def ages(connection: sa.Connection, now: datetime, carrier_of: CarrierOf) -> dict[str, list[Age]]:
+    """How long SMS have been waiting, in seconds, and how many so long, by the carrier they wait for.
 
     `carrier_of` is told lane and carrier, if they had one, and says which it is.
     """
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[Age]] = {}
     for row in connection.execute(waiting_query()):
         carrier = carrier_of(row.lane or row.account, row.provider)
-        found.setdefault(carrier, []).append(max(0.0, (now - row.since_at).total_seconds()))
+        age_s = max(0.0, (now - row.since_at).total_seconds())
+        found.setdefault(carrier, []).append((age_s, row.number))
     return found

@@ -14,7 +14,7 @@ from gateway.store.story_tables import turned_away
 from gateway.store.tables import by_index
 
 MOST = 50
-LOOKED_AT = 20_000
+LOOKED_AT = 10_000
 """Mails and refusals, the newest, that are looked through for what has no index: addresses, words."""
 
 _MINUTE = timedelta(minutes=1)

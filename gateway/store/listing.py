@@ -260,30 +260,35 @@ def queue(connection: sa.Connection, marks: Marks, size: int, after: str | None)
 
     `after` is `next` of the part before.
     """
-    found: list[SmsRecord] = []
+    most = size + 1 if marks == Marks(states=marks.states) else LOOKED_AT
+    found: dict[str, str] = {}  # the ids, by place
     ends: list[str] = []
     for state in marks.states or WAITING:
-        rows = [record_of(SmsRecord, row) for row in connection.execute(queue_query(state, marks, after)).mappings()]
-        if len(rows) >= LOOKED_AT:
+        rows = connection.execute(queue_query(state, marks, after).limit(most)).all()
+        if len(rows) >= most:
             ends.append(_place(rows[-1]))
-        found += [row for row in rows if _has_marks(row, marks)]
-    found.sort(key=_place)
+        found |= {_place(row): row.id for row in rows if _has_marks(row, marks)}
     end = min(ends, default=None)
-    if end is not None:
-        found = [row for row in found if _place(row) <= end]
-    shown = found[:size]
-    return Waits(sms=tuple(shown), next=_place(shown[-1]) if len(found) > size else end)
+    places = sorted(place for place in found if end is None or place <= end)
+    shown = places[:size]
+    whole = sa.select(*columns_of(tables.sms, SmsRecord)).where(_sms.id.in_([found[place] for place in shown]))
+    records = (record_of(SmsRecord, row) for row in connection.execute(whole).mappings()) if shown else ()
+    by_id: dict[str, SmsRecord] = {record.id: record for record in records}
+    sms = tuple(by_id[found[place]] for place in shown)
+    return Waits(sms=sms, next=shown[-1] if len(places) > size else end)
 
 
 def queue_query(state: SmsState, marks: Marks, after: str | None) -> sa.Select[Any]:
     """SMS in the state by the mark that tells most of them apart, the longest in it first."""
-    query = sa.select(*columns_of(tables.sms, SmsRecord)).where(one_of("sms.state", (state,)))
+    query = sa.select(_sms.id, _sms.since_at, _sms.account, _sms.provider, _sms.msisdn, _sms.tel, _sms.reason)
+    query = query.add_columns(sa.null().label("text") if marks.text is None else _sms.text)
+    query = query.where(one_of("sms.state", (state,)))
     if after is not None:
         since, _, last = after.partition(" ")
         since_at = datetime.fromisoformat(since)
         later = sa.and_(_sms.since_at == since_at, _sms.id > last)
         query = query.where(_sms.since_at >= since_at, sa.or_(_sms.since_at > since_at, later))
-    query = query.order_by(_sms.since_at, _sms.id).limit(LOOKED_AT)
+    query = query.order_by(_sms.since_at, _sms.id)
     if marks.mails is not None:
         return query.where(_sms.envoi_id.in_(sa.select(_envoi.id).where(_envoi.mail_id.in_(marks.mails))))
     if marks.msisdn is not None:
@@ -293,11 +298,11 @@ def queue_query(state: SmsState, marks: Marks, after: str | None) -> sa.Select[A
     return query
 
 
-def _place(row: SmsRecord) -> str:
+def _place(row: sa.Row[Any]) -> str:
     return f"{row.since_at.isoformat(timespec='microseconds')} {row.id}"
 
 
-def _has_marks(row: SmsRecord, marks: Marks) -> bool:
+def _has_marks(row: sa.Row[Any], marks: Marks) -> bool:
     return (
         (marks.account is None or row.account == marks.account)
         and (marks.provider is None or row.provider == marks.provider)

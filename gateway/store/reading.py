@@ -1,6 +1,6 @@
 """What is asked of a store beside the work: the life of a mail, lists, counts; and what operators do about SMS."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
@@ -8,6 +8,7 @@ from gateway.lifecycle import SmsId
 from gateway.store import counting, finding, listing, operating, telling, turning_away
 from gateway.store.access import StoreAccess
 from gateway.store.base import RenderNot
+from gateway.store.counting import Age, CarrierOf
 from gateway.store.finding import Wanted
 from gateway.store.listing import Marks
 from gateway.store.operating import Operated
@@ -47,8 +48,8 @@ class StoreReading(StoreAccess):
         """SMS of mails that came in between, counted; `by` is account, provider or state."""
         return await self._read(counting.count, by, since, until)
 
-    async def waiting_ages(self, now: datetime, carrier_of: Callable[[str, str | None], str]) -> dict[str, list[float]]:
-        """How long SMS have been waiting to be sent, in seconds, by carrier; the longest first."""
+    async def waiting_ages(self, now: datetime, carrier_of: CarrierOf) -> dict[str, list[Age]]:
+        """How long SMS have been waiting to be sent, in seconds, and how many so long, by carrier."""
         return await self._read(counting.ages, now, carrier_of)
 
     async def operate(

@@ -359,12 +359,22 @@ def _rate(states: Mapping[str, int]) -> float | None:
     return None if not delivered + not_ else delivered / (delivered + not_)
 
 
-def _waiting(provider: str, ages: Sequence[float]) -> Waiting:
-    """Return how long they wait; `ages` ascend, and there is one at least."""
+def _waiting(provider: str, ages: Sequence[tuple[float, int]]) -> Waiting:
+    """Return how long they wait; ages ascend, each with how many are so old, and there is one at least."""
+    total = sum(number for _, number in ages)
     return Waiting(
         provider=provider,
-        sms=len(ages),
-        oldest_s=ages[-1],
-        p50_s=ages[(len(ages) - 1) // 2],
-        p95_s=ages[min(len(ages) - 1, int(len(ages) * 0.95))],
+        sms=total,
+        oldest_s=ages[-1][0],
+        p50_s=_at_rank(ages, (total - 1) // 2),
+        p95_s=_at_rank(ages, min(total - 1, int(total * 0.95))),
     )
+
+
+def _at_rank(ages: Sequence[tuple[float, int]], rank: int) -> float:
+    before = 0
+    for age_s, number in ages:
+        before += number
+        if before > rank:
+            return age_s
+    return ages[-1][0]

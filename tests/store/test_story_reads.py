@@ -13,7 +13,7 @@ from gateway.protocol.codes import Code
 from gateway.store import Store, listing, tables
 from gateway.store.base import NewSms, Order, Refusal
 from gateway.store.records import TurnedAwayRecord
-from gateway.stories import Filter, Found, FoundKind, Page, StatsBy, StepKind, Stories, Story
+from gateway.stories import Filter, Found, FoundKind, Page, QueueRow, StatsBy, StepKind, Stories, Story
 from tests.store.samples import (
     ArMaker,
     NotMaker,
@@ -327,7 +327,8 @@ async def test_a_list_looks_at_a_bounded_number_of_rows_and_goes_on(
 
 async def test_the_queue_is_read_part_by_part_the_oldest_first(store: Store, stories: Stories) -> None:
     orders = await fill(store)
-    rows, after = [], None
+    rows: list[QueueRow] = []
+    after: str | None = None
     while True:
         page = await stories.queue(Filter(), Page(size=4, after=after))
         rows += page.rows
