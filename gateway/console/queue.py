@@ -3,6 +3,8 @@
 What cannot be undone is asked twice: cancelling, and trying again an SMS that the carrier may have sent.
 """
 
+from dataclasses import replace
+
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
@@ -49,6 +51,8 @@ class QueuePages:
 
     async def _look(self, visit: Visit) -> dict[str, object]:
         wanted, _ = read_filter(visit.query)
+        waiting = tuple(state for state in wanted.states if state in _WAITING)  # the others are for the search
+        wanted = replace(wanted, states=waiting)
         page = await self._around.stories.queue(wanted, Page(size=_PAGE_SIZE, after=visit.query.one("after") or None))
         return {
             "rows": page.rows,

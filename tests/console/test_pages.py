@@ -374,3 +374,11 @@ def test_templates_name_each_field() -> None:
     ]
 
     assert fields == []
+
+
+async def test_the_queue_is_of_what_waits_alone(operator: Operator, console: House) -> None:
+    await operator.log_in("vera")
+    await operator.client.get("/console/queue", params={"state": "accepted", "account": "masociete"})
+    await operator.client.get("/console/queue", params={"state": "held"})
+
+    assert console.stories.asked == [Filter(account="masociete"), Filter(states=(SmsState.HELD,))]
