@@ -1,15 +1,15 @@
 """One way to log, set up once: one event is one line, on stderr.
 
-Promises: what was registered as a secret never appears in a line, whoever logs it and wherever in the line; a control
-character in a value (of a stranger's mail, of a carrier's answer) cannot start a line of its own; numbers are masked
-because their type prints itself masked, and everything that is not a plain value is printed by its type.
+Promises: what was registered as a secret never appears in a line, whoever logs it and wherever in the line; what does
+not print in a value (of a stranger's mail, of a carrier's answer) starts no line of its own, drives no terminal, turns
+no text round and costs no line; numbers are masked because their type prints itself masked, and everything that is not
+a plain value is printed by its type.
 
 Standard loggers (of libraries) come out the same way; the chatty ones only from `warning`. What happens while one piece
 of work is done carries the keys bound with `structlog.contextvars`.
 """
 
 import logging
-import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +33,6 @@ _SHORTEST_SECRET = 4
 _LONGEST_VALUE = 4_000
 """Characters of one value that are kept; tracebacks are kept whole."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MULTILINE_KEYS = frozenset({"exception", "stack"})
 """Made by structlog, with line ends of its own: one JSON string in service, several lines on a terminal."""
 
@@ -138,7 +137,7 @@ def make_safe(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     """Every value of the event is plain, of one line, bounded, and free of secrets."""
     for key, value in event.items():
         if key in _MULTILINE_KEYS and isinstance(value, str):
-            event[key] = _mask(value)
+            event[key] = _escape(_mask(value), spared="\n")
         else:
             event[key] = _plain(value)
     return event
@@ -173,9 +172,18 @@ def _one_line(value: str) -> str:
     text = _mask(value)
     if len(text) > _LONGEST_VALUE:
         text = text[:_LONGEST_VALUE] + "…"
+    return _escape(text)
+
+
+def _escape(text: str, *, spared: str = "") -> str:
+    """Return the text with everything escaped that does not print.
+
+    That is what ends a line, drives a terminal, changes the direction of writing, or cannot be encoded, whereupon the
+    whole line would be lost.
+    """
     if text.isprintable():
-        return text  # nothing in it is a control character
-    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+        return text
+    return "".join(one if one.isprintable() or one in spared else f"\\x{ord(one):02x}" for one in text)
 
 
 def _mask(text: str) -> str:

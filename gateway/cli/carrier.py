@@ -11,6 +11,7 @@ import typer
 
 from gateway.cli import new_group
 from gateway.cli.exits import BAD, STORE_OR_NETWORK, ConfigOption, JsonOption
+from gateway.cli.terminal import visible
 from gateway.clock import SystemClock
 from gateway.config import load
 from gateway.providers.base import (
@@ -55,7 +56,7 @@ def credit(context: typer.Context, *, config: ConfigOption, as_json: JsonOption 
             amount = None if balance.amount is None else str(balance.amount)
             _print_json({"provider": provider.name, "amount": amount, "currency": balance.currency, "sms": balance.sms})
             return
-        parts = [] if balance.amount is None else [f"{balance.amount} {balance.currency or ''}".strip()]
+        parts = [] if balance.amount is None else [visible(f"{balance.amount} {balance.currency or ''}".strip())]
         parts += [] if balance.sms is None else [f"about {balance.sms} SMS"]
         print(f"{provider.name}: {', '.join(parts) or 'nothing that can be counted'}")
 
@@ -126,7 +127,7 @@ def hlr(context: typer.Context, numbers: NumbersArgument, *, config: ConfigOptio
             for msisdn in msisdns:
                 facts = found.get(msisdn)
                 code = "" if facts is None or facts.code is None else f" (code {facts.code.value}, {facts.code.label})"
-                print(f"{msisdn}  {'not told' if facts is None else facts.operator or f'no operator{code}'}")
+                print(f"{msisdn}  {'not told' if facts is None else visible(facts.operator or f'no operator{code}')}")
         if any(facts.operator is None for facts in found.values()) or len(found) < len(msisdns):
             raise typer.Exit(BAD)
 
@@ -166,7 +167,7 @@ def optouts(
             _print_json(list(listed))
             return
         for msisdn in listed:
-            print(msisdn)
+            print(visible(msisdn))
 
     _ask(context, config, ask)
 
@@ -192,7 +193,7 @@ def _ask(context: typer.Context, config: Path, step: Callable[[Provider], Awaita
 def _told(answer: T | Untold) -> T:
     """Return the answer; exit status 4, with the reason, if there is none."""
     if isinstance(answer, Untold):
-        sys.stderr.write(f"the carrier did not tell: {answer.reason}\n")
+        sys.stderr.write(f"the carrier did not tell: {visible(answer.reason)}\n")
         raise typer.Exit(STORE_OR_NETWORK)
     return answer
 

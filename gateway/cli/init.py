@@ -43,4 +43,5 @@ def init(
     print(f"Wrote {file} and made its store.")
     print("Now look through it: the addresses, the account and its domains, the carrier and its key.")
     print(f"Then:  mail2sms check-config {quoted}")
+    print(f"       mail2sms doctor --config {quoted}")
     print(f"       mail2sms serve --config {quoted}")

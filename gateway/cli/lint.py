@@ -187,6 +187,10 @@ class _Page:
             self._line("store", f"not asked: {email_id.remark}")
         if findings.hours:
             self._line("hours", findings.hours)
+        for one in findings.quotas:
+            whose = f", {one.subject}" if one.subject else ""
+            held_back = f"; {one.held_back} SMS held back" if one.held_back else ""
+            self._line("quota", f"{one.limit}{whose}: takes {one.takes}, then {one.used} of {one.most}{held_back}")
         if fault is not None:
             self._line("code for all of it", f"{fault.code} {fault.label} ({fault.reason})")
         self._list("noted", findings.notes)
@@ -203,7 +207,7 @@ class _Page:
             self._line("goes", f"at {sms.due_at:%Y-%m-%d %H:%M %Z}{waits_at}" if sms.waits else "at once")
             self._line("carrier", _carriers(sms))
         else:
-            self._line("goes", "not: see emailId")
+            self._line("goes", "not: see the reply and the emailId")
         self._line("from", sms.originator or "(the carrier's choice)")
         if previous is not None and previous.text == sms.text and previous.notes == sms.notes:
             self._line("text", f"that of SMS {previous.position}")

@@ -17,6 +17,7 @@ from gateway.cli import new_group
 from gateway.cli.exits import BAD, STORE_OR_NETWORK, ConfigOption, JsonOption
 from gateway.cli.optout_file import BadLine, Importing, Listed, NumberFile
 from gateway.cli.progress import show_progress
+from gateway.cli.terminal import visible
 from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.daemon.building import report_rules, stop_rules
@@ -60,7 +61,7 @@ def show(*, config: ConfigOption, account: AccountOption = None, as_json: JsonOp
             if as_json:
                 print("[" if is_first else ",", json.dumps(_plain(one)))
             else:
-                note = f", {_visible(one.note)}" if one.note else ""
+                note = f", {visible(one.note)}" if one.note else ""
                 whose = "all accounts" if one.account == EVERYBODY else one.account
                 print(f"{one.msisdn}: {whose}, since {_written(one.since_at)}, by {one.source.value}{note}")
             is_first = False
@@ -137,10 +138,15 @@ def export(*, config: ConfigOption, account: AccountOption = None) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["account", "msisdn", "since_at", "source", "note"])
         async for one in _entries(store, account):
-            note = " ".join((one.note or "").split())  # a line is an entry
+            note = _as_text(visible(" ".join((one.note or "").split())))  # a line is an entry
             writer.writerow([one.account, one.msisdn, one.since_at.isoformat(), one.source.value, note])
 
     _run(settings, print_all, read_only=True)
+
+
+def _as_text(cell: str) -> str:
+    """Return the cell so that no spreadsheet takes it for a formula; `import` removes the sign again."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
 
 
 # --- import ----------------------------------------------------------------------------------------------------------
@@ -296,11 +302,6 @@ def _plain(one: OptOut) -> dict[str, object]:
         "source": one.source.value,
         "note": one.note,
     }
-
-
-def _visible(text: str) -> str:
-    """Return text of a file as it can be printed: without what moves the cursor or changes colours."""
-    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _written(at: datetime) -> str:

@@ -23,9 +23,10 @@ def stats(
     ] = "24h",
     as_json: JsonOption = False,
 ) -> None:
-    """Count SMS, parts and cost of the mails that came since then, and say how long SMS wait for each carrier.
+    """Count what came and what became of it, and say how long SMS wait.
 
-    The delivery rate is that of the SMS that the network spoke about. Times are in UTC.
+    SMS, parts and cost of the mails that came since then, and the wait for each carrier. The delivery rate is that of
+    the SMS that the network spoke about. Times are in UTC.
     """
     settings = load(config)
     begin = read_since(since, SystemClock().now())

@@ -37,11 +37,12 @@ def why(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what became of a mail, and why, in order: connection, checks, SMS, calls to carriers, reports, what is next.
+    """Say what became of a mail, and why.
 
-    When several mails may be meant they are listed, the newest first. Of mails with many SMS those are told of that
-    did not go as they should, and the first ones. Numbers and texts are whole, unless --mask is given. Exit status 1
-    when nothing is found.
+    In order: connection, checks, SMS, calls to carriers with their raw answers, reports, what comes next. When several
+    mails may be meant they are listed, the newest first. Of mails with many SMS those are told of that did not go as
+    they should, and the first ones. Numbers and texts are whole, unless --mask is given. Exit status 1 when nothing is
+    found.
     """
     settings = load(config)
     found, stories = with_stories(settings, lambda stories: _tell(stories, id, every=every))

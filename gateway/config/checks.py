@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.config.model import Document
 from gateway.config.problems import Problem, suggest
+from gateway.config.trust import doubts_about_trust
 from gateway.policy.accounts import Account, AuthMethod, ReceiptsBy
 from gateway.providers.isendpro import IsendproSettings
 from gateway.smtp.entrance import find_entrances
@@ -54,6 +55,7 @@ def find_doubts(document: Document) -> Iterator[Problem]:
             message="twice this and patience_s exceed smtp.handler_timeout_s: what is read late is given up",
         )
     yield from _doubts_about_callbacks(document)
+    yield from doubts_about_trust(document)
     used = {name for account in document.accounts for name in account.all_providers}
     for index, provider in enumerate(document.providers):
         if provider.name not in used:

@@ -37,6 +37,33 @@ def is_exposed(path: Path) -> bool:
         return False
 
 
+def list_secret_files(settings: Settings, folder: Path, environ: Mapping[str, str]) -> list[Path]:
+    """Return every file that a secret of these settings, which lie in `folder`, was read from; each once."""
+    credentials = environ.get(CREDENTIALS)
+    found: dict[Path, None] = {}
+
+    def look(value: object) -> None:
+        if isinstance(value, tuple):
+            for inner in value:
+                look(inner)
+        elif isinstance(value, Settings):
+            for key, _held in secret_files(type(value)):
+                name = getattr(value, key)
+                if isinstance(name, str):
+                    found[_find(name, folder, Path(credentials) if credentials else None)] = None
+            for _key, inner in value:
+                look(inner)
+
+    look(settings)
+    return list(found)
+
+
+def _find(name: str, folder: Path, credentials: Path | None) -> Path:
+    if credentials and os.sep not in name and (credential := credentials / name).is_file():
+        return credential
+    return folder / name
+
+
 class _Resolver:
     def __init__(self, sources: Sources, folder: Path, credentials: str | None, warnings: list[Problem]) -> None:
         self._sources = sources
@@ -90,9 +117,7 @@ class _Resolver:
                 )
 
     def _find(self, name: str) -> Path:
-        if self._credentials and os.sep not in name and (credential := self._credentials / name).is_file():
-            return credential
-        return self._folder / name
+        return _find(name, self._folder, self._credentials)
 
     def _problem(self, path: str, message: str) -> None:
         self._sources.problems.append(Problem(path=path, message=message))

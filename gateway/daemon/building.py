@@ -11,6 +11,7 @@ from gateway.identity.vouching import Vouching
 from gateway.intake import Intake, IntakeRules, Reply, Submission
 from gateway.intake.judging import Judge
 from gateway.lifecycle import SmsState
+from gateway.overruns import Overruns
 from gateway.policy.accounts import Accounts, AuthMethod
 from gateway.policy.optout import find_exempt, list_keepers
 from gateway.policy.texts import TEXT_PROFILES, TextProfile, described_profile
@@ -31,6 +32,7 @@ from gateway.store.two_way import StopRules
 from gateway.stories.turnaways import Turnaways
 from gateway.web import Hook
 from gateway.web.receipts import digest_secret
+from gateway.worker import Bell
 
 
 def build_intake(
@@ -55,6 +57,20 @@ def build_intake(
         on_admitted=on_admitted,
         on_report=on_report,
         on_turned_away=on_turned_away,
+    )
+
+
+def build_overruns(
+    config: Config, store: Store, clock: Clock, *, accounts: Callable[[], Accounts], mailer_bell: Bell
+) -> Overruns:
+    """Return the stage that tells what quotas held back; `accounts` returns those in force."""
+    return Overruns(
+        store=store,
+        clock=clock,
+        accounts=accounts,
+        rules=report_rules(config),
+        own_addresses=own_addresses(config),
+        mailer_bell=mailer_bell,
     )
 
 

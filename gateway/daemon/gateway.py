@@ -23,6 +23,7 @@ from gateway.daemon.addresses import Addresses
 from gateway.daemon.building import (
     asking_windows,
     build_intake,
+    build_overruns,
     build_room,
     build_vouching,
     mail_counter,
@@ -297,7 +298,7 @@ class Daemon:
             self._http = HttpServer(app, listen=config.http.listen)
 
     def _build_replies(self, mailer_bell: Bell) -> None:
-        """Make what takes replies, and what tells carriers of the STOPs among them."""
+        """Make what takes replies and tells carriers of the STOPs among them, and what tells clients of quotas."""
         present = self._present
         self._sync_bell = sync_bell = Bell()
         self._replies = Replies(
@@ -309,6 +310,9 @@ class Daemon:
             own_addresses=own_addresses(self._config),
             mailer_bell=mailer_bell,
             sync_bell=sync_bell,
+        )
+        self._overruns = build_overruns(
+            self._config, self._store, self._clock, accounts=lambda: present.accounts, mailer_bell=mailer_bell
         )
         self._optout_sync = OptOutSync(
             store=self._store,
@@ -373,6 +377,7 @@ class Daemon:
             "inquiries": self._inquiries,
             "replies": self._replies,
             "optouts": self._optout_sync,
+            "overruns": self._overruns,
             "retention": self._retention,
             "room": self._room,
             "soundness": self._soundness,

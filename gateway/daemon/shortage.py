@@ -17,12 +17,17 @@ _MARGIN_BYTES = 64 * 1024 * 1024
 _FRESH_S = 1.0
 
 
+def needed_bytes(max_mail_bytes: int, margin_bytes: int = _MARGIN_BYTES) -> int:
+    """Return how much has to be free for mail to be taken."""
+    return margin_bytes + max_mail_bytes * 3 // 2
+
+
 class DiskWatch:
     """Says `452` while less is free than the margin and one and a half of the largest mail."""
 
     def __init__(self, folder: Path, *, max_mail_bytes: int, clock: Clock, margin_bytes: int = _MARGIN_BYTES) -> None:
         self._folder = folder
-        self._needed_bytes = margin_bytes + max_mail_bytes * 3 // 2
+        self._needed_bytes = needed_bytes(max_mail_bytes, margin_bytes)
         self._clock = clock
         self._looked_at = float("-inf")
         self._is_short = False

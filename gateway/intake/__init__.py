@@ -10,7 +10,8 @@ What becomes of a mail is decided in `judging`, which stores nothing; here it is
 Who calls lets `submit` run to its end even if the client hangs up; what it raises is answered with `451`.
 
 Diagnostics: events `envoi_admitted`, `mail_duplicate`, `mail_retransmitted` (info), `mail_refused`, `credit_low`,
-`credit_gone` (warning); metrics `mail2sms_mails_total` and `mail2sms_sms_admitted_total`.
+`credit_gone`, `quota_spent`, `volume_unusual` (warning); metrics `mail2sms_mails_total`, `mail2sms_sms_admitted_total`
+and `mail2sms_sms_held_back_total`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,10 +21,11 @@ from typing import assert_never
 import structlog
 from prometheus_client import Counter
 
+from gateway.alarms import describe_subject
 from gateway.clock import Clock
 from gateway.identity.vouching import Vouching
 from gateway.ids import new_id
-from gateway.intake.judging import Ground, Judge, NotTaken, Taken, reply_taken
+from gateway.intake.judging import Ground, Judge, NotTaken, Taken, reply_deferred, reply_taken
 from gateway.intake.order import Arrival, IntakeRules
 from gateway.intake.submission import Reply, Submission
 from gateway.lifecycle import MailId, ReportId, SmsState
@@ -35,6 +37,7 @@ from gateway.policy.texts import TextProfile
 from gateway.reader.inline import Reader
 from gateway.store import Store, StoreUnavailable
 from gateway.store.base import CreditAlert, Duplicate, NewReport, NewSms, Order, Retransmitted, Stored, lane_of
+from gateway.store.budget import Alarm, Deferred, QuotaSpent, VolumeUnusual
 
 __all__ = ["ClientCertificate", "Intake", "IntakeRules", "Reply", "Submission"]
 
@@ -42,6 +45,8 @@ _log = structlog.get_logger(__name__)
 
 _MAILS = Counter("mail2sms_mails_total", "Mails by what became of them.", ("outcome",), registry=REGISTRY)
 _SMS = Counter("mail2sms_sms_admitted_total", "SMS asked for, by decision.", ("decision",), registry=REGISTRY)
+_HELD_BACK = Counter("mail2sms_sms_held_back_total", "SMS that a quota had no room for.", registry=REGISTRY)
+_ALARMS = Counter("mail2sms_alarms_total", "Quotas that were spent, and unusual volumes.", ("kind",), registry=REGISTRY)
 
 LATER = Reply(code=451, enhanced="4.3.0", text="The mail cannot be stored at the moment, try again later")
 FULL = Reply(code=452, enhanced="4.3.1", text="No room for the mail at the moment, try again later")
@@ -103,7 +108,7 @@ class Intake:
             try:
                 match judgement:
                     case Taken():
-                        return await self._admit(judgement.written.order)
+                        return await self._admit(submission, judgement.written.order)
                     case NotTaken():
                         return await self._turn_away(submission, judgement)
                     case _:
@@ -128,7 +133,7 @@ class Intake:
             self._on_report()
         return judgement.reply
 
-    async def _admit(self, order: Order) -> Reply:
+    async def _admit(self, submission: Submission, order: Order) -> Reply:
         outcome = await self._store.admit(order)
         pause_at(PausePoint.MAIL_STORED)
         account = order.mail.account
@@ -137,6 +142,8 @@ class Intake:
             case Stored():
                 self._tell_stored(order, outcome)
                 _tell_of_credit(outcome.alert)
+                for alarm in outcome.alarms:
+                    _tell_of(alarm)
             case Duplicate():
                 _MAILS.labels("duplicate").inc()
                 _log.info(
@@ -147,6 +154,12 @@ class Intake:
                 )
                 if order.duplicate_reports:
                     self._on_report()
+            case Deferred():  # docs/protocol.md §10.5
+                cause = f"account {outcome.account}: quota of mails: {outcome.sentence}"
+                return await self._turn_away(
+                    submission,
+                    NotTaken(ground=Ground.DEFERRED, reply=reply_deferred(outcome), cause=cause, refusal=None),
+                )
             case Retransmitted():  # docs/protocol.md §1.6
                 first_id = outcome.first_mail_id
                 _MAILS.labels("retransmitted").inc()
@@ -159,11 +172,12 @@ class Intake:
         envoi = order.envoi
         rows = envoi.sms if envoi else ()
         asked = sum(sms.state is SmsState.QUEUED for sms in rows)
-        queued = asked - len(stored.opted_out) - len(stored.unpaid)
+        queued = asked - len(stored.opted_out) - len(stored.unpaid) - len(stored.held_back)
         staged = [*_ids(order.reports), *([] if stored.early_not is None else [stored.early_not])]
         _MAILS.labels("admitted" if envoi else "without_id").inc()
         _SMS.labels("queued").inc(queued)
         _SMS.labels("refused").inc(len(rows) - queued)
+        _HELD_BACK.inc(len(stored.held_back))
         _log.info(
             "envoi_admitted",
             account=order.mail.account,
@@ -174,13 +188,15 @@ class Intake:
             refused=len(rows) - queued,
             opted_out=len(stored.opted_out),
             unpaid=len(stored.unpaid),
+            held_back=len(stored.held_back),
             report_ids=staged,
         )
         if queued:
             for route in dict.fromkeys(sms.route for sms in rows if _is_due(sms, order.mail.received_at)):
                 self._on_admitted(lane_of(order.mail.account, route))
         is_warned = stored.alert is not None and order.watch is not None and order.watch.render is not None
-        if staged or is_warned:
+        is_alarmed = bool(stored.alarms) and order.render_alarm is not None
+        if staged or is_warned or is_alarmed:
             self._on_report()
 
 
@@ -199,3 +215,28 @@ def _tell_of_credit(alert: CreditAlert | None) -> None:
         _log.warning("credit_low", account=alert.account, balance=alert.balance, threshold=alert.threshold)
     if alert is not None and alert.is_gone:
         _log.warning("credit_gone", account=alert.account, balance=alert.balance)
+
+
+def _tell_of(alarm: Alarm) -> None:
+    """Tell the operator, once in a while, of a quota that is spent or a volume that is unusual (§10.5, §10.6)."""
+    match alarm:
+        case QuotaSpent():
+            _ALARMS.labels("quota").inc()
+            _log.warning(
+                "quota_spent",
+                account=alarm.account,
+                quota=alarm.quota,
+                limit=alarm.sentence,
+                subject=describe_subject(alarm.subject),
+            )
+        case VolumeUnusual():
+            _ALARMS.labels("volume").inc()
+            _log.warning(
+                "volume_unusual",
+                account=alarm.account,
+                parts=alarm.parts,
+                threshold=alarm.threshold,
+                usual=alarm.usual,
+            )
+        case _:
+            assert_never(alarm)

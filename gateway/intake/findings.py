@@ -131,6 +131,18 @@ class SchemaFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaFinding:
+    """What the mail would take of a quota. Money is in millionths."""
+
+    limit: str
+    subject: str  # a number or a sender; "": all together
+    most: int
+    used: int  # what it takes included
+    takes: int
+    held_back: int  # SMS that the quota held back and did not tell yet, those of this mail included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What would become of a mail."""
 
@@ -147,6 +159,7 @@ class Findings:
     notes: tuple[str, ...]
     sms: tuple[Sms, ...]
     reports: tuple[Report, ...]
+    quotas: tuple[QuotaFinding, ...] = ()
     receipts_to: str | None = None  # where an etatAr follows, when it is known which SMS arrived
     schema: tuple[SchemaFinding, ...] | None = None  # what the schemas say against it; None: not asked
 
@@ -201,6 +214,7 @@ def find(
         notes=_notes(judgement) if isinstance(judgement, Taken) else (),
         sms=_sms(judgement, forecast, now) if isinstance(judgement, Taken) else (),
         reports=(_report(forecast.ack), _report(forecast.not_)),
+        quotas=_quotas(forecast),
         receipts_to=_receipts_to(judgement, forecast) if isinstance(judgement, Taken) else None,
         schema=schema,
     )
@@ -210,6 +224,20 @@ def _receipts_to(taken: Taken, forecast: Forecast) -> str | None:
     envoi = taken.written.order.envoi
     goes = envoi is not None and forecast.causes_sms and any(sms.code is None for sms in envoi.sms)
     return envoi.receipts_to if envoi is not None and goes else None
+
+
+def _quotas(forecast: Forecast) -> tuple[QuotaFinding, ...]:
+    return tuple(
+        QuotaFinding(
+            limit=room.sentence,
+            subject=room.subject,
+            most=room.most,
+            used=room.used,
+            takes=room.takes,
+            held_back=room.held_back,
+        )
+        for room in (() if forecast.foreseen is None else forecast.foreseen.rooms)
+    )
 
 
 def _sender(judgement: Judgement, headers: Headers | None, envelope_from: str, peer: str) -> Sender:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import assert_never
 
 from gateway.ids import new_id
-from gateway.intake.judging import Judgement, NotTaken, Taken, reply_taken
+from gateway.intake.judging import Judgement, NotTaken, Taken, reply_deferred, reply_taken
 from gateway.intake.order import Destination
 from gateway.intake.submission import Reply
 from gateway.lifecycle import ReportId, SmsState
@@ -13,6 +13,7 @@ from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind, SmsAnswer
 from gateway.reports import ReportRules, render_not_report
 from gateway.store.base import AnsweredEnvoi, Duplicate, Foreseen, NewEnvoi, NewReport, Order, Retransmitted, Stored
+from gateway.store.budget import Deferred
 from gateway.store.refusing import refuse
 
 
@@ -39,6 +40,8 @@ class Forecast:
         """What the client would be told."""
         if self.foreseen is not None and isinstance(self.foreseen.outcome, Retransmitted):
             return reply_taken(self.foreseen.outcome.first_mail_id)
+        if self.foreseen is not None and isinstance(self.foreseen.outcome, Deferred):
+            return reply_deferred(self.foreseen.outcome)
         return self.judgement.reply
 
     @property
@@ -71,11 +74,11 @@ def make_forecast(judgement: Judgement, foreseen: Foreseen | None, *, now: datet
 
 
 def _refuse(judgement: Judgement, foreseen: Foreseen | None) -> Judgement:
-    """Return the same with the SMS refused that the store refuses: STOP list, credit (docs/protocol.md §5.6, §10.3)."""
+    """Return the same with the SMS refused that the store refuses (docs/protocol.md §5.6, §10.3, §10.5)."""
     if not isinstance(judgement, Taken) or foreseen is None or not isinstance(foreseen.outcome, Stored):
         return judgement
     written, stored = judgement.written, foreseen.outcome
-    order = refuse(written.order, stored.opted_out, stored.unpaid)
+    order = refuse(written.order, stored.opted_out, stored.unpaid, stored.held_back)
     return replace(judgement, written=replace(written, order=order))
 
 
@@ -92,6 +95,9 @@ def _of_order(taken: Taken, foreseen: Foreseen | None, now: datetime, rules: Rep
     match outcome:
         case Retransmitted():  # docs/protocol.md §1.6
             reason = "the very same mail was taken before, and causes nothing more"
+            return _none(ReportKind.ACK, reason), _none(ReportKind.NOT, reason)
+        case Deferred():  # docs/protocol.md §10.5
+            reason = "the mail is not taken now: a quota of mails is used up"
             return _none(ReportKind.ACK, reason), _none(ReportKind.NOT, reason)
         case Duplicate():  # docs/protocol.md §7.3
             ack = _prospect(ReportKind.ACK, order.duplicate_reports, written.ack_to)

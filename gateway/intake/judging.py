@@ -46,6 +46,7 @@ from gateway.protocol.reading import Limits
 from gateway.reader.inline import NotRead, Reader
 from gateway.reader.mail import MailRead, Reading
 from gateway.store.base import NewReport, Refusal
+from gateway.store.budget import Deferred
 
 _INLINE_RECIPIENTS = 50
 """Up to so many, deciding takes less than a millisecond; above, it goes to a thread."""
@@ -113,6 +114,11 @@ _HEADER_LIMITS = Limits()
 def reply_taken(mail_id: str) -> Reply:
     """Return what the client of a mail that is on disk is told."""
     return Reply(code=250, enhanced="2.0.0", text=f"Ok: queued as {mail_id}")
+
+
+def reply_deferred(deferred: Deferred) -> Reply:
+    """Return what the client is told whose account sends more mails than a quota of it allows (§10.5)."""
+    return Reply(code=451, enhanced="4.7.1", text=f"A quota of mails is used up, try again later: {deferred.sentence}")
 
 
 class Judge:

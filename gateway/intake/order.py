@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from gateway.alarms import find_writer
 from gateway.ids import new_id
+from gateway.intake.budget import make_budget
 from gateway.intake.credit_warning import watch_credit
 from gateway.intake.submission import Submission
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsId, SmsState
@@ -21,6 +23,7 @@ from gateway.protocol.report_xml import render_ack, render_not
 from gateway.reader.mail import Reading
 from gateway.reports import ReportRules
 from gateway.store.base import Facts, NewEnvoi, NewMail, NewReport, NewSms, Order
+from gateway.store.budget import Budget
 
 _MOST_FACT_CHARS = 100
 
@@ -119,7 +122,7 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
     notes = (*map(str, reading.tolerated), *id_notes, *ack.notes, *not_.notes)
     if email_id is None:  # docs/protocol.md §7.4
         reports = (pen.write_ack(ack_to, None, AckCode.A2_NO_ID),) if ack_to else ()
-        order = Order(mail=_mail_row(pen, reading, allowed, notes), envoi=None, reports=reports)
+        order = Order(mail=_mail_row(pen, reading, allowed, notes), envoi=None, reports=reports, budget=_budget(pen))
         return Written(order=order, ack_to=ack, not_to=not_, admission=None)
     tracker, tracker_notes = read_tracker(envoi)
     admission = admit(envoi, account, pen.arrival.at, profile)
@@ -134,6 +137,7 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
         fault=admission.fault.code if admission.fault else None,
         sms=_sms_rows(admission, pen.arrival.at),
     )
+    budget = _budget(pen)
     acks = (pen.write_ack(ack_to, email_id, AckCode.A0_PROCESSED),) if ack_to else ()
     answers = _early_answers(envoi, admission)
     nots = (pen.write_not(not_to, email_id, answers),) if not_to and answers else ()
@@ -146,8 +150,14 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
         early_not=partial(pen.write_not, not_to, email_id) if not_to and not answers else None,
         watch=watch_credit(account, pen.rules.own_addresses, pen.rules.reports),
         heeds_stop=account.heeds_stop,
+        budget=budget,
+        render_alarm=None if budget is None else find_writer(account, pen.rules.own_addresses, pen.rules.reports),
     )
     return Written(order=order, ack_to=ack, not_to=not_, admission=admission)
+
+
+def _budget(pen: Pen) -> Budget | None:
+    return make_budget(pen.account, pen.headers.from_address or pen.arrival.submission.envelope_from)
 
 
 def write_wrong_not(pen: Pen, envoi: Envoi, wrong: ProvenButWrong) -> tuple[tuple[NewReport, ...], Destination]:

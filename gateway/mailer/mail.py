@@ -32,6 +32,7 @@ _FORMS = {
     ReportKind.REPLY: _Form(subject="SMS reply / reponse SMS", auto_submitted=None, charset="UTF-8"),
     # Nobody wrote the mail that a warning would be the reply to
     ReportKind.CREDIT: _Form(subject="PUSH MSISDN: SMS credit / credit SMS", auto_submitted="auto-generated"),
+    ReportKind.ALARM: _Form(subject="PUSH MSISDN: SMS volume / volume SMS", auto_submitted="auto-generated"),
 }
 _ADDRESS = re.compile(r"[!-~]+@(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.IPv]+\])")
 _UNSAFE_IN_LOCAL_PART = re.compile(r'[<>",;:\\()\[\]@]')

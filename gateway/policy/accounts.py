@@ -14,7 +14,9 @@ import phonenumbers
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from gateway.policy.addresses import matches, parse_address, to_ascii_domain
+from gateway.policy.networks import is_internet
 from gateway.policy.public_holidays import SUBDIVISIONS
+from gateway.policy.quotas import Factor, Parts, Price, Quotas, check_quotas
 from gateway.policy.routes import Providers, Route, Weights, check_routes, check_some, check_weights
 from gateway.protocol.envoi import Mode
 from gateway.protocol.report import ReportFormat
@@ -124,7 +126,7 @@ def _check_network(value: object) -> object:
         raise ValueError(f'"{value}" is not a network: write one like "192.168.1.0/24" or "2001:db8::/32"') from error
     if "/" in value and network.network_address != ip_address(value.partition("/")[0]):
         raise ValueError(f'"{value}" is an address in a network: write "{network}", or the address alone')
-    if not network.prefixlen:
+    if is_internet(network):
         raise ValueError(f'"{value}" is the whole Internet: whoever knows the keyid would send SMS at your cost')
     return network
 
@@ -208,7 +210,7 @@ class Account(Settings):
     company: Note | None = Field(default=None, description="Whose account it is; for the operator alone.")
     contact: Note | None = Field(default=None, description="Whom to ask there; for the operator alone.")
     telephone: Note | None = Field(default=None, description="And under which number; for the operator alone.")
-    mail: MailAddress | None = Field(default=None, description="And at which address: warnings of the credit go there.")
+    mail: MailAddress | None = Field(default=None, description="And at which address: warnings go there.")
     networks: tuple[Network, ...] = Field(
         default=(), description="Networks of this account's clients; empty: those of the listener."
     )
@@ -278,14 +280,24 @@ class Account(Settings):
         "one can take it that far ahead.",
     )
     timezone: TimeZone = Field(default="Europe/Paris", description="Zone of <date_envoi> and of the hours.")
-    credit_warning: int = Field(
+    credit_warning: Parts = Field(
         default=0,
-        ge=0,
-        le=1_000_000_000,
         description="A warning, in the log and to `mail`, when the credit falls below so many parts; "
         "0: only when it is used up.",
     )
-
+    quotas: Quotas = Field(
+        default=(), description="How much may be sent in a minute, an hour or a day: [[accounts.quotas]]. Empty: any."
+    )
+    part_price: Price = Field(default=0, description="What one part costs, in your money; for quotas of `cost`.")
+    volume_warning: Parts = Field(
+        default=0,
+        description="A warning, in the log and to `mail`, when more parts than these are taken in an hour; 0: never.",
+    )
+    volume_warning_factor: Factor = Field(
+        default=0,
+        description="The same for so many times what the busiest hour of a day usually has (of the last 14 days; from "
+        "3 days with SMS and 50 parts on); 0: never.",
+    )
     heeds_stop: bool = Field(
         default=True,
         description="SMS to numbers on the STOP list are refused (code 11). `false`, for alerts to people on call, "
@@ -308,6 +320,7 @@ class Account(Settings):
             raise ValueError("default_smslong is more than max_smslong")
         check_weights(self.providers, self.weights)
         check_routes(self.routes)
+        check_quotas(self.quotas, self.part_price)
         return self
 
     @property

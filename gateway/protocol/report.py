@@ -17,6 +17,7 @@ class ReportKind(Enum):
     RECEIPTS = "receipts"  # etatAr: the network's later words (docs/protocol.md §8.6)
     REPLY = "reply"  # what somebody answered by SMS (docs/protocol.md §8.6)
     CREDIT = "credit"  # no report of the source: the account's contact is told of its credit (docs/protocol.md §10.3)
+    ALARM = "alarm"  # nor this: of a quota that is spent, or an unusual volume (docs/protocol.md §10.5, §10.6)
 
 
 @unique

@@ -29,6 +29,7 @@ from gateway.errors import GatewayError
 from gateway.intake import ClientCertificate, Reply, Submission
 from gateway.metrics import REGISTRY
 from gateway.smtp import replies
+from gateway.smtp.alarm import Alarm
 from gateway.smtp.entrance import Entrance
 from gateway.smtp.gatekeeper import Gatekeeper
 from gateway.smtp.peer import Address, client_address, is_within
@@ -133,8 +134,10 @@ class SmtpConnection(SMTP, ABC):
         self._is_encrypted = False
         self._settings = owner.settings
         self._errors = 0  # since the last mail that was taken
-        self._is_over = self._is_cut = False  # the second: over although the client is probably still sending
-        self._waiting: asyncio.Timeout | None = None
+        self._is_over = False
+        self._is_cut = False  # over although the client is probably still sending
+        self._alarm = Alarm(loop)
+        self._is_waiting = False  # for a command
 
     @abstractmethod
     async def answer_command(self, verb: str, argument: str) -> Reply | None:
@@ -201,11 +204,13 @@ class SmtpConnection(SMTP, ABC):
             await self._part()
         except Exception:  # noqa: BLE001 - the end of this session, not of the listener
             self._fail()
+        finally:
+            self._alarm.close()
 
     def hurry(self) -> None:
         """A session that waits for a command says 421 now; one at work does so before its next command."""
-        if self._waiting is not None and not self._waiting.expired():
-            self._waiting.reschedule(self.loop.time())
+        if self._is_waiting:
+            self._alarm.move(self.loop.time())
 
     def abort(self) -> None:
         """Break the connection without a word; nothing is left to break after a proper end."""
@@ -278,7 +283,7 @@ class SmtpConnection(SMTP, ABC):
         if not self.transport.get_write_buffer_size():
             return  # the kernel has it
         try:
-            async with asyncio.timeout(self._settings.idle_timeout_s):
+            with self._alarm.until(self.loop.time() + self._settings.idle_timeout_s):
                 await self._writer.drain()
         except OSError as error:  # TimeoutError is one: nobody fetches what is said
             self.abort()
@@ -305,11 +310,12 @@ class SmtpConnection(SMTP, ABC):
             raise TimeoutError
         settings = self._settings
         idle_s = settings.trusted_idle_timeout_s if self._is_trusted else settings.idle_timeout_s
+        self._is_waiting = True
         try:
-            async with asyncio.timeout_at(min(self.loop.time() + idle_s, self._ends_at)) as self._waiting:
+            with self._alarm.until(min(self.loop.time() + idle_s, self._ends_at)):
                 return await self._wire.read_line()
         finally:
-            self._waiting = None
+            self._is_waiting = False
 
     def why_no_more(self) -> Reply:
         if self._owner.is_draining:
@@ -367,12 +373,11 @@ class SmtpConnection(SMTP, ABC):
             if self._is_cut and not self._writer.transport.is_closing():
                 if not self.is_encrypted:  # TLS has no half of an end
                     self._writer.write_eof()
-                async with asyncio.timeout(LINGER_S):
+                with self._alarm.until(self.loop.time() + LINGER_S):
                     await self._wire.discard(LINGER_BYTES)
         self._writer.close()
-        with contextlib.suppress(OSError):
-            async with asyncio.timeout(FLUSH_S):
-                await self._writer.wait_closed()
+        with contextlib.suppress(OSError), self._alarm.until(self.loop.time() + FLUSH_S):
+            await self._writer.wait_closed()
 
     def _fail(self) -> Reply:
         """Log the exception being handled; return the sentence for the client.

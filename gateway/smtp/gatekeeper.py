@@ -50,6 +50,10 @@ class Gatekeeper:
         """True when somebody may send by authenticating."""
         return self._passwords.can_open_anything
 
+    def knows(self, name: str) -> bool:
+        """True when a user is called so; any other name may be a password, typed too early, and is not to be kept."""
+        return self._passwords.knows(name)
+
     def reconfigure(self, users: Iterable[User]) -> None:
         """The next passwords are checked against these; wrong ones are not forgotten."""
         self._passwords = Passwords(users)

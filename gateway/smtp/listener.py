@@ -59,6 +59,9 @@ _REFUSALS = {
 }
 _BAD_HEADER = "bad_proxy_header"
 
+_SHARE_OF_TRUSTED = 5
+"""Of so many connections one is kept for trusted networks: strangers from many addresses cannot keep them out."""
+
 _REFUSAL_LOG_INTERVAL_S = 1.0
 _ACCEPT_PAUSE_S = 1.0
 """No descriptor is free, most likely: one will be."""
@@ -343,7 +346,8 @@ class Listener:
             return replies.STOPPING
         if not entrance.lets_in(peer):
             return replies.NOT_FOR_YOU
-        if len(self._connections) + self._unknown >= self._max_connections:
+        reserved = 0 if is_within(peer, entrance.networks) else self._max_connections // _SHARE_OF_TRUSTED
+        if len(self._connections) + self._unknown >= self._max_connections - reserved:
             return replies.TOO_MANY_CONNECTIONS
         if self._per_client[client_key(peer)] >= self.settings.max_connections_per_client:
             return replies.TOO_MANY_FROM_CLIENT

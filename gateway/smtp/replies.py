@@ -36,6 +36,7 @@ NOT_SMTP = _reply(421, "4.7.0", "This is an SMTP server, closing")
 NO_ROOM = _reply(452, "4.3.1", "Too much mail at the moment, try again later")
 TOO_MANY_RECIPIENTS = _reply(452, "4.5.3", "Too many recipients")
 
+TLS_FAILED = _reply(454, "4.7.0", "The TLS handshake came to nothing")
 AUTH_UNAVAILABLE = _reply(454, "4.7.0", "Passwords cannot be checked at the moment, try again later")
 AUTH_LOCKED = _reply(454, "4.7.0", "Too many wrong passwords from your address, try again later")
 
@@ -84,5 +85,7 @@ def incident(number: str) -> Reply:
 
 def render(reply: Reply) -> bytes:
     """Return the reply as one line of printable ASCII, within the limit of RFC 5321, with its CRLF."""
-    line = "".join(character if " " <= character <= "~" else "?" for character in str(reply))
+    line = str(reply)
+    if not (line.isascii() and line.isprintable()):
+        line = "".join(character if " " <= character <= "~" else "?" for character in line)
     return line[:MAX_REPLY_BYTES].encode("ascii") + b"\r\n"

@@ -16,6 +16,7 @@ from gateway.smtp.connection import SmtpConnection
 from gateway.smtp.gatekeeper import LockedOut
 from gateway.smtp.passwords import Busy, is_password
 from gateway.smtp.settings import Tls
+from gateway.smtp.wire import HungUp
 
 _MAX_NAME_CHARS = 64
 _CANCEL = b"*"
@@ -102,7 +103,11 @@ class SecuringSession(SmtpConnection):
             self._is_over = self._is_cut = True
             _log.warning("starttls_injected", advice="a fault of the client, or somebody on the way adds commands")
             return replies.INJECTED
-        await self.begin_tls(replies.TLS_READY)
+        try:
+            await self.begin_tls(replies.TLS_READY)
+        except HungUp:
+            self.note_answer(replies.TLS_FAILED)  # there is nobody left to say it to
+            raise
         return None
 
     async def on_auth(self, argument: str) -> Reply:
@@ -129,7 +134,7 @@ class SecuringSession(SmtpConnection):
         return given if isinstance(given, Reply) else await self._judge(given)
 
     async def _judge(self, given: Credentials) -> Reply:
-        self._user = given.name  # as it says; whether it is, `account` tells
+        self._user = given.name if self._owner.gatekeeper.knows(given.name) else None
         try:
             account = await self._owner.gatekeeper.authenticate(self._peer, given.name, given.password)
         except LockedOut:

@@ -138,7 +138,7 @@ class SmtpSession(SecuringSession):
         The client has `data_patience_s` of credit and earns a second by every `min_data_bytes_per_s` octets, up to
         where it began: a slow but honest line lives, a trickle does not.
         """
-        settings, now = self._settings, self.loop.time
+        settings, now, alarm = self._settings, self.loop.time, self._alarm
         deadline = now() + settings.data_deadline_s
         credit_ends_at = now() + settings.data_patience_s
 
@@ -146,11 +146,11 @@ class SmtpSession(SecuringSession):
             nonlocal credit_ends_at
             earned_s = size / settings.min_data_bytes_per_s
             credit_ends_at = min(credit_ends_at + earned_s, now() + settings.data_patience_s)
-            timer.reschedule(min(credit_ends_at, deadline))
+            alarm.move(min(credit_ends_at, deadline))
             return share.take(size)
 
         try:
-            async with asyncio.timeout_at(min(credit_ends_at, deadline)) as timer:
+            with alarm.until(min(credit_ends_at, deadline)):
                 raw = await self._wire.read_mail(settings.max_mail_bytes, take)
         except TimeoutError:
             self._is_cut = True

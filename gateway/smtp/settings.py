@@ -9,6 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from gateway.policy.networks import is_internet
 from gateway.protocol.envoi import Mode
 from gateway.settings import Name, Seconds, Settings
 from gateway.smtp.address import is_address
@@ -44,7 +45,7 @@ def _check_listen(listen: tuple[str, ...]) -> tuple[str, ...]:
 
 def _check_trusted(networks: tuple[Network, ...] | None) -> tuple[Network, ...] | None:
     """A password or a certificate proves a client from anywhere; its address does not."""
-    if any(not network.prefixlen for network in networks or ()):
+    if any(is_internet(network) for network in networks or ()):
         raise ValueError("trusts the whole Internet: name the networks that are really meant")
     return networks
 
@@ -151,7 +152,10 @@ class SmtpSettings(Settings):
         description='"lenient": whatever has one sensible meaning is read; "strict": only what the protocol says.',
     )
     max_connections: int = Field(
-        default=500, ge=1, le=100_000, description="Connections at once; lowered to what the descriptor limit allows."
+        default=500,
+        ge=1,
+        le=100_000,
+        description="Connections at once; lowered to what the descriptor limit allows. A fifth is kept for `networks`.",
     )
     max_connections_per_client: int = Field(
         default=100, ge=1, le=100_000, description="Connections at once from one address (IPv6: one /64)."

@@ -2,8 +2,8 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
@@ -71,7 +71,7 @@ class StoreAccess:
 
     async def ping(self) -> None:
         """The store answers a question, and is still the one that was opened (readiness)."""
-        async with self._in_time():
+        with self._watched():
             self._database.check_presence()
         await self._read(lambda connection: connection.scalar(sa.select(1)))
 
@@ -87,23 +87,29 @@ class StoreAccess:
     # --- for the steps -----------------------------------------------------------------------------------------------
 
     async def _write(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        async with self._in_time():
-            return await self._database.write(lambda: lambda connection: step(connection, *args, **kwargs))
+        return await self._in_time(
+            lambda: self._database.write(lambda: lambda connection: step(connection, *args, **kwargs))
+        )
 
     async def _read(self, step: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        async with self._in_time():
-            return await self._database.read(lambda connection: step(connection, *args, **kwargs))
+        return await self._in_time(lambda: self._database.read(lambda connection: step(connection, *args, **kwargs)))
 
-    @asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[None]:
-        # The first timeout cuts the transaction off and waits for its end; the second is for one that has none, say
-        # on a disk that no longer answers
+    async def _in_time(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return what the database answers. Raises StoreError, within the deadlines."""
+        with self._watched():
+            # The first timeout cuts the transaction off and waits for its end; the second is for one that has none,
+            # say on a disk that no longer answers
+            async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
+                async with asyncio.timeout(self._settings.deadline_s):
+                    return await ask()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """What is raised within is ours, and what it means for the whole store is drawn from it."""
         self.raise_if_ruined()
         try:
             with translated():
-                async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
-                    async with asyncio.timeout(self._settings.deadline_s):
-                        yield
+                yield
         except StoreUnavailable as error:
             if error.is_full and self._reserve is not None:
                 self._reserve.spend()  # whoever has a result to store tries again, and finds room

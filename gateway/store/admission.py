@@ -6,7 +6,6 @@ fails, be it for one bad order or because another node stored the same mail mean
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, assert_never
 
 import sqlalchemy as sa
@@ -15,23 +14,24 @@ from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsId, SmsState
 from gateway.pauses import PausePoint, pause_at
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportKind
-from gateway.store import credit, optouts, refusing, tables
+from gateway.store import means as have
+from gateway.store import optouts, refusing, tables
 from gateway.store.base import (
     AdmitOutcome,
-    CreditAlert,
     Duplicate,
     Foreseen,
     NewReport,
     NewSms,
     Order,
     Refusal,
-    Reserved,
     Retransmitted,
     Stored,
 )
+from gateway.store.budget import Alarm, Deferred, QuotaSpent
 from gateway.store.errors import StoreError, translated
 from gateway.store.group_commit import Result
 from gateway.store.inserts import insert_all
+from gateway.store.means import Means
 from gateway.store.order_rows import (
     Row,
     claim_row,
@@ -56,30 +56,26 @@ def store_orders(connection: sa.Connection, orders: Sequence[Order]) -> list[Res
     sequence = sorted(range(len(orders)), key=lambda index: _claim(orders[index]) or ("", ""))
     # Before anything is inserted: who waits for a credit must not hold what its holder may wait for
     with translated():
-        balances = credit.read_balances(connection, [one.mail.account for one in orders], for_update=True)
+        means = have.open_means(connection, orders, for_update=True)
     results: Sequence[Result]
     try:
-        results = _store_in_savepoint(connection, [orders[index] for index in sequence], balances)
+        results = _store_in_savepoint(connection, [orders[index] for index in sequence], means)
     except StoreError as error:
         _raise_if_not_of_orders(error)
-        results = [_store_apart(connection, orders[index], balances) for index in sequence]
+        results = [_store_apart(connection, orders[index], means) for index in sequence]
     pause_at(PausePoint.MAIL_STORING)
     by_index = dict(zip(sequence, results, strict=True))
     return [by_index[index] for index in range(len(orders))]
 
 
-_Balances = dict[str, credit.Standing]
-"""How accounts stand that have a limit: with less after each order that was stored."""
-
-
-def _store_apart(connection: sa.Connection, order: Order, balances: _Balances) -> Result:
+def _store_apart(connection: sa.Connection, order: Order, means: Means) -> Result:
     try:
-        return (_store_in_savepoint(connection, [order], balances))[0]
+        return (_store_in_savepoint(connection, [order], means))[0]
     except StoreError as error:
         _raise_if_not_of_orders(error)
     try:
         # Another node may have been first. Its transaction was waited for, so this time its rows are seen
-        return (_store_in_savepoint(connection, [order], balances))[0]
+        return (_store_in_savepoint(connection, [order], means))[0]
     except StoreError as error:
         _raise_if_not_of_orders(error)
         return error
@@ -90,9 +86,9 @@ def _raise_if_not_of_orders(error: StoreError) -> None:
         raise error
 
 
-def _store_in_savepoint(connection: sa.Connection, orders: Sequence[Order], balances: _Balances) -> list[AdmitOutcome]:
+def _store_in_savepoint(connection: sa.Connection, orders: Sequence[Order], means: Means) -> list[AdmitOutcome]:
     savepoint = connection.begin_nested()
-    left = dict(balances)
+    left = means.copy()
     try:
         with translated():
             outcomes = _store(connection, orders, left)
@@ -106,30 +102,21 @@ def _store_in_savepoint(connection: sa.Connection, orders: Sequence[Order], bala
         savepoint.rollback()
         raise
     savepoint.commit()
-    balances.update(left)
+    means.become(left)
     return outcomes
 
 
-def _store(connection: sa.Connection, orders: Sequence[Order], balances: _Balances) -> list[AdmitOutcome]:
-    known = _look_up(connection, orders, balances)
-    before, rows = dict(balances), _Rows()
+def _store(connection: sa.Connection, orders: Sequence[Order], means: Means) -> list[AdmitOutcome]:
+    known = _look_up(connection, orders, means)
+    before, rows = means.copy(), _Rows()
     outcomes = [_place(order, known, rows) for order in orders]
-    _write_credit(connection, before, balances, max(order.mail.received_at for order in orders))
+    have.write_means(connection, before, means, max(order.mail.received_at for order in orders))
     insert_all(connection, tables.mail, rows.mail)
     insert_all(connection, tables.email_id, rows.email_id)
     insert_all(connection, tables.envoi, rows.envoi)
     insert_all(connection, tables.sms, rows.sms)
     insert_all(connection, tables.report, rows.report)
     return outcomes
-
-
-def _write_credit(connection: sa.Connection, before: _Balances, after: _Balances, now: datetime) -> None:
-    reserved = {account: standing.balance - after[account].balance for account, standing in before.items()}
-    if any(reserved.values()):
-        credit.write_reserved(connection, reserved, now)
-    exhausted = [account for account in before if after[account].is_exhausted and not before[account].is_exhausted]
-    if exhausted:
-        credit.mark_exhausted(connection, exhausted, now)
 
 
 @dataclass(slots=True)
@@ -139,9 +126,9 @@ class _Known:
     mails: set[str]
     fingerprints: dict[bytes, MailId]
     claims: dict[_Claim, EnvoiId]
-    refused: dict[SmsId, Code]  # of these very orders, if one was stored before
+    refused: dict[SmsId, tuple[Code, str]]  # of these very orders, if one was stored before
     opted_out: frozenset[tuple[str, str]]  # of the numbers of the orders, each with its account
-    balances: _Balances
+    means: Means
 
 
 @dataclass(slots=True)
@@ -176,14 +163,14 @@ By account, because for `(account, email_id) IN (...)` SQLite reads the whole ta
 
 
 def refused_query(orders: Sequence[Order]) -> sa.Select[Any]:
-    """Those of the SMS of the orders that the store refused, with their codes: they were never claimed."""
+    """Those of the SMS of the orders that the store refused, with codes and reasons: they were never claimed."""
     sms = tables.sms.c
     envois = [order.envoi.id for order in orders if order.envoi is not None]
     by_us = (tables.one_of("sms.state", (SmsState.REFUSED,)), sms.epoch == 0, sms.code.in_(refusing.CODES))
-    return sa.select(sms.id, sms.code).where(sms.envoi_id.in_(envois), *by_us)
+    return sa.select(sms.id, sms.code, sms.reason).where(sms.envoi_id.in_(envois), *by_us)
 
 
-def _look_up(connection: sa.Connection, orders: Sequence[Order], balances: _Balances) -> _Known:
+def _look_up(connection: sa.Connection, orders: Sequence[Order], means: Means) -> _Known:
     fingerprints = [mark for order in orders if (mark := fingerprint(order.mail)) is not None]
     wanted = {"ids": [order.mail.id for order in orders], "fingerprints": fingerprints}
     mails = connection.execute(KNOWN_MAILS, wanted).all()
@@ -200,9 +187,9 @@ def _look_up(connection: sa.Connection, orders: Sequence[Order], balances: _Bala
             for account, ids in claims.items()
             for row in connection.execute(USED_IDS, {"account": account, "ids": ids})
         },
-        refused={SmsId(row.id): row.code for row in refused},
+        refused={SmsId(row.id): (row.code, row.reason or "") for row in refused},
         opted_out=optouts.find_listed(connection, _numbers(orders)),
-        balances=balances,
+        means=means,
     )
 
 
@@ -230,7 +217,7 @@ def _stored_as(result: Result) -> MailId | None:
             return result.mail_id
         case Retransmitted():
             return result.first_mail_id  # which may have come in the same transaction
-        case StoreError():
+        case StoreError() | Deferred():
             return None
         case _:
             assert_never(result)
@@ -238,12 +225,12 @@ def _stored_as(result: Result) -> MailId | None:
 
 def foresee(connection: sa.Connection, order: Order) -> Foreseen:
     """What would become of the order, by the same rules; nothing is written."""
-    balances = credit.read_balances(connection, [order.mail.account])
-    outcome = _place(order, _look_up(connection, [order], balances), _Rows())
+    means = have.open_means(connection, [order])
+    outcome = _place(order, _look_up(connection, [order], means), _Rows())
     mail, key = tables.mail.c, tables.email_id.c
     match outcome:
-        case Stored():
-            return Foreseen(outcome=outcome, first_at=None)
+        case Stored() | Deferred():
+            return Foreseen(outcome=outcome, first_at=None, rooms=have.find_rooms(order, means))
         case Duplicate():
             email_id = order.envoi.email_id if order.envoi else None
             first = sa.select(key.used_at).where(key.account == order.mail.account, key.email_id == email_id)
@@ -262,13 +249,18 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
         # This very order: it was committed, and whoever led its group was cut off before saying so
         if first is not None and first != _envoi_id(order):
             return _duplicate(order, first)
-        return _stored(
+        stored = _stored(
             order,
             opted_out=_again(order, known, Code.C11_NUMBER_BLACKLISTED),
             unpaid=_again(order, known, Code.C12_NO_CREDIT),
         )
+        held_back = _again(order, known, Code.C29_OVERFLOW)
+        return replace(stored, held_back=tuple((sms_id, known.refused[sms_id][1]) for sms_id in held_back))
     if mark is not None and mark in known.fingerprints:
         return Retransmitted(first_mail_id=known.fingerprints[mark])
+    deferred = None if first is not None else have.take_mail(order, known.means)
+    if deferred is not None:
+        return deferred
     known.mails.add(mail.id)
     if mark is not None:
         known.fingerprints[mark] = mail.id
@@ -277,9 +269,9 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
         rows.report += _report_rows(order, order.duplicate_reports)
         return _duplicate(order, first)
     opted_out = _find_opted_out(order, known)
-    payment = _pay(refusing.refuse(replace(order, early_not=None), opted_out, ()), known.balances)
-    unpaid, reserved, alert = payment.unpaid, payment.reserved, payment.alert
-    paid = refusing.refuse(order, opted_out, unpaid)
+    taking = have.take(refusing.refuse(replace(order, early_not=None), opted_out, ()), known.means)
+    reserved, alert = taking.reserved, taking.alert
+    paid = refusing.refuse(order, opted_out, taking.unpaid, taking.held_back)
     envoi = paid.envoi
     if envoi is not None:
         rows.envoi.append(envoi_row(mail, envoi, paid.reports))
@@ -290,8 +282,21 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
     rows.report += _report_rows(paid, paid.reports, _envoi_id(paid))
     if alert is not None and order.watch is not None and order.watch.render is not None:
         rows.report += _report_rows(paid, (order.watch.render(alert),))
-    stored = _stored(order, opted_out=opted_out, unpaid=unpaid)
-    return replace(stored, reserved=reserved, alert=alert, early_not=_early_not(order, paid))
+    if order.render_alarm is not None:
+        rows.report += _report_rows(paid, [order.render_alarm(one) for one in taking.alarms if _is_written(one)])
+    return replace(
+        _stored(order, opted_out=opted_out, unpaid=taking.unpaid),
+        reserved=reserved,
+        alert=alert,
+        early_not=_early_not(order, paid),
+        held_back=tuple(taking.held_back),
+        alarms=tuple(taking.alarms),
+    )
+
+
+def _is_written(alarm: Alarm) -> bool:
+    """True when it is mailed at once. What is held back of each number by itself is told in the end, in one mail."""
+    return not (isinstance(alarm, QuotaSpent) and alarm.is_guard)
 
 
 def _find_opted_out(order: Order, known: _Known) -> list[SmsId]:
@@ -303,37 +308,12 @@ def _find_opted_out(order: Order, known: _Known) -> list[SmsId]:
 
 
 def _again(order: Order, known: _Known, code: Code) -> list[SmsId]:
-    return [one.id for one in _sms(order) if known.refused.get(one.id) is code]
+    return [one.id for one in _sms(order) if one.id in known.refused and known.refused[one.id][0] is code]
 
 
 def _early_not(order: Order, refused: Order) -> ReportId | None:
     more = refused.reports[len(order.reports) :]
     return next((one.id for one in more if one.kind is ReportKind.NOT), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Payment:
-    """What an order takes of the credit of its account."""
-
-    unpaid: Sequence[SmsId] = ()  # what it is not enough for
-    reserved: Reserved | None = None  # None: no limit
-    alert: CreditAlert | None = None
-
-
-def _pay(order: Order, balances: _Balances) -> _Payment:
-    """Take what the order needs from the balance of its account."""
-    account = order.mail.account
-    before = balances.get(account)
-    if before is None:
-        return _Payment()
-    unpaid, left = credit.reserve(_sms(order), before.balance)
-    after = credit.Standing(balance=left, is_exhausted=before.is_exhausted or bool(unpaid))
-    balances[account] = after
-    return _Payment(
-        unpaid=unpaid,
-        reserved=Reserved(before=before.balance, after=left),
-        alert=credit.find_alert(order, before, after),
-    )
 
 
 def _sms(order: Order) -> tuple[NewSms, ...]:

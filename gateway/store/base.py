@@ -12,6 +12,7 @@ from enum import Enum, unique
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportFormat, ReportKind, SmsAnswer
+from gateway.store.budget import Alarm, Budget, Deferred, Room
 
 Facts = Mapping[str, str | int | bool | None]
 """What is kept of a mail for whoever asks later why: plain values by name, those of a stranger cut short."""
@@ -117,6 +118,7 @@ class CreditWatch:
     render: RenderAlert | None = None  # None: nobody is written to
 
 
+RenderAlarm = Callable[[Alarm], NewReport]  # called like the one above
 RenderEarlyNot = Callable[[tuple[SmsAnswer, ...]], NewReport]
 """Given the answers in order of position. Called while the order is stored, perhaps more than once; pure."""
 
@@ -127,9 +129,8 @@ class Order:
 
     `envoi` is None when the mail carries no emailId (Ack code 2). `reports` go with a first arrival;
     `duplicate_reports` (Ack code 1) instead of everything else when the account has used the emailId before. The store
-    refuses SMS to numbers on the STOP list (code 11) and those that the account's credit is not enough for (code 12);
-    when that leaves none, `early_not`, if a Not is wanted, writes it. A warning that the order causes by `watch` is one
-    more report.
+    refuses SMS to numbers on the STOP list (code 11), and those that the account's credit (12) or `budget` (29) is not
+    enough for; when that leaves none, `early_not`, if wanted, writes the Not. What it warns of is one more report.
     """
 
     mail: NewMail
@@ -139,6 +140,8 @@ class Order:
     early_not: RenderEarlyNot | None = None
     watch: CreditWatch | None = None
     heeds_stop: bool = True  # else numbers on the STOP list are like all others
+    budget: Budget | None = None  # None: no quotas, and its volume is not watched
+    render_alarm: RenderAlarm | None = None  # None: nobody is written to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +170,9 @@ class Reserved:
 class Stored:
     """A first arrival: all of it is on disk.
 
-    `opted_out` are the SMS of the order to numbers on the STOP list, refused with code 11; `unpaid` those that the
-    credit of the account is not enough for, refused with code 12. `early_not` is the Not, when that left none.
+    `opted_out` are the SMS of it that are refused for the STOP list (code 11), `unpaid` those that the credit of the
+    account is not enough for (12), `held_back` those that a quota is not enough for (29), each with the reason.
+    `early_not` is the Not, when that left none.
     """
 
     mail_id: MailId
@@ -178,6 +182,8 @@ class Stored:
     early_not: ReportId | None = None
     reserved: Reserved | None = None  # None: there is no limit, or the order was stored before
     alert: CreditAlert | None = None  # what it did to the credit that somebody is to be told of
+    held_back: tuple[tuple[SmsId, str], ...] = ()
+    alarms: tuple[Alarm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +201,7 @@ class Retransmitted:
     first_mail_id: MailId
 
 
-AdmitOutcome = Stored | Duplicate | Retransmitted
+AdmitOutcome = Stored | Duplicate | Retransmitted | Deferred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +210,7 @@ class Foreseen:
 
     outcome: AdmitOutcome
     first_at: datetime | None  # None: a first arrival
+    rooms: tuple[Room, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ spent or given back twice, nor by an SMS from before there was a credit. A row i
 Locks: whoever stores orders takes the rows of all their accounts first, by name; whoever settles takes them last.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -37,10 +37,13 @@ class Standing:
 # --- pure ------------------------------------------------------------------------------------------------------------
 
 
-def reserve(sms: Iterable[NewSms], balance: int) -> tuple[tuple[SmsId, ...], int]:
+def reserve(
+    sms: Iterable[NewSms], balance: int, may_go: Callable[[NewSms], bool] = lambda _: True
+) -> tuple[tuple[SmsId, ...], int]:
     """Those of the SMS that the balance is not enough for, and what is left of it (docs/protocol.md §10.3).
 
     In order of position each takes what it needs if there is so much: a short one may go after a long one did not.
+    One that could be paid and all the same may not go takes nothing.
     """
     unpaid = []
     for one in sorted(sms, key=lambda one: one.position):
@@ -48,7 +51,7 @@ def reserve(sms: Iterable[NewSms], balance: int) -> tuple[tuple[SmsId, ...], int
             continue
         if one.parts > balance:
             unpaid.append(one.id)
-        else:
+        elif may_go(one):
             balance -= one.parts
     return tuple(unpaid), balance
 

@@ -27,8 +27,11 @@ GROUP = 64
 GROUP_BYTES = 16 * 1024 * 1024
 """No order joins a transaction that already holds this much mail."""
 
-LONGEST_WAIT_S = 0.008
-"""For company. About what ten mails take from the wire to here; a flush takes 1 to 10 ms."""
+LONELY_S = 0.005
+"""Who has waited so long for company, and nobody came, goes without. A mail takes about 1 ms from the wire to here."""
+
+LONGEST_WAIT_S = 0.02
+"""For company, as long as somebody comes: on a machine that is busy with other things, ten mails take that long."""
 
 Result = AdmitOutcome | StoreError
 Write = Callable[[Callable[[], Sequence[Order]]], Awaitable[Sequence[Result]]]
@@ -113,17 +116,19 @@ class GroupCommit:
             self._call_leader()
 
     async def _wait_for_company(self) -> None:
-        """As many wait as the last group were, or the moment is over."""
-        if len(self._waiting) >= self._usual:
-            return
-        self._company = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(LONGEST_WAIT_S):
-                await self._company
-        except TimeoutError:
-            pass
-        finally:
-            self._company = None
+        """As many wait as the last group were, or nobody came for a while, or the longest wait is over."""
+        loop = asyncio.get_running_loop()
+        ends_at, seen = loop.time() + LONGEST_WAIT_S, 0
+        while seen < len(self._waiting) < self._usual and loop.time() < ends_at:
+            seen = len(self._waiting)
+            self._company = loop.create_future()
+            try:
+                async with asyncio.timeout(LONELY_S):
+                    await self._company
+            except TimeoutError:
+                pass
+            finally:
+                self._company = None
 
     def _tell_leader(self) -> None:
         if self._company is not None and not self._company.done() and len(self._waiting) >= self._usual:

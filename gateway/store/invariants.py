@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from gateway.lifecycle import ReportState, SmsState
 from gateway.protocol.report import ReportKind
+from gateway.store.quota_tables import quota_overrun
 from gateway.store.receipts import KEPT
 from gateway.store.tables import (
     SMS_OPEN,
@@ -293,6 +294,12 @@ def _of_silence(now: datetime, receipt_window: timedelta) -> tuple[Invariant, ..
             name="early_words_are_dropped",
             wrong="a carrier's word is kept for longer than a day: is the gateway running?",
             rows=sa.select(receipt.c.id).where(receipt.c.received_at < now - KEPT - GRACE),
+            is_about_time=True,
+        ),
+        Invariant(
+            name="held_back_is_told",
+            wrong="what a quota of the account held back was not told after its window: is the gateway running?",
+            rows=sa.select(quota_overrun.c.account).where(quota_overrun.c.due_at < now - GRACE),
             is_about_time=True,
         ),
     )

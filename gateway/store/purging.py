@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.store import tables
+from gateway.store import quotas, tables
 from gateway.store.console import purge_actions
 from gateway.store.story_tables import operation
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN, by_index, one_of
@@ -176,6 +176,7 @@ def forget(connection: sa.Connection, msisdn: str, now: datetime, limit: int) ->
     _empty_replies(connection, replies, now, {"text": "", "raw": "", "msisdn": FORGOTTEN})
     for table in (tables.receipt, tables.reply_part):
         connection.execute(table.delete().where(table.c.msisdn == msisdn))
+    quotas.forget_number(connection, msisdn)
     listed = sa.select(sa.literal(1)).where(tables.optout.c.msisdn == msisdn).limit(1)
     return Forgotten(
         sms=len(ids),

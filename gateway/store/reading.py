@@ -36,6 +36,10 @@ class StoreReading(StoreAccess):
         """What the words may mean, the newest first, 50 at most."""
         return await self._read(lambda connection: listing.read_lines(connection, finding.find(connection, wanted)))
 
+    async def mail_lines(self, ids: Sequence[str]) -> tuple[Line, ...]:
+        """What a list says of these mails, refusals and counts, the newest first."""
+        return await self._read(listing.read_lines, ids)
+
     async def search_mails(self, marks: Marks, size: int, after: str | None) -> Found:
         """Mails and refusals with these marks, the newest first, and clients turned away; a part of the list."""
         return await self._read(listing.search, marks, size, after)
@@ -69,5 +73,7 @@ class StoreReading(StoreAccess):
         return await self._write(step, action, ids, writers)
 
     async def note_turned_away(self, counts: Sequence[TurnedAwayRecord], now: datetime) -> None:
-        """These are added to the counts of clients that were told no; the oldest are gone."""
+        """These are added to the counts of clients that were told no, unless the disk is full; the oldest are gone."""
+        if self._is_full:
+            return
         await self._write(turning_away.note, counts, now)

@@ -14,6 +14,7 @@ from gateway.store import (
     inquiries,
     optouts,
     purging,
+    quotas,
     receipts,
     replies,
     reports,
@@ -44,6 +45,7 @@ from gateway.store.errors import StoreUnavailable, translated
 from gateway.store.group_commit import GroupCommit, Result
 from gateway.store.outgoing import ClaimedReport, ReportSettlement, SendingReport
 from gateway.store.purging import Forgotten, Purged
+from gateway.store.quotas import RenderOverruns, Standing, Told
 from gateway.store.reading import StoreReading
 from gateway.store.settings import StoreSettings
 from gateway.store.staging import Writers
@@ -76,13 +78,14 @@ class Store(StoreReading, ConsoleSteps):
         `duplicate_reports` are written), else all of it. An envoi that is answered from the start (a fault, every SMS
         refused) brings its Not in `reports`; any other must not. SMS to numbers on the STOP list are refused with code
         11 (§5.6). Where the account has a credit, each other reserves its parts, or is refused with code 12, and a
-        warning by `watch` goes when the credit gets low or is gone (§10.3). `early_not` writes the Not when all are.
+        warning by `watch` goes when the credit gets low or is gone (§10.3). Those that a quota has no room for are
+        refused with code 29, and a mail that a quota of mails has none for is `Deferred`: nothing is written (§10.5).
+        `early_not` writes the Not when all SMS are refused.
         Mails that arrive together share a transaction, and one that cannot be stored, or whose caller gives up, harms
         no other. After `StoreUnavailable` it may be stored all the same: the sender sends it again, and it is found.
         """
         self._refuse_if_full()
-        async with self._in_time():
-            return await self._group.admit(order)
+        return await self._in_time(lambda: self._group.admit(order))
 
     async def foresee(self, order: Order) -> Foreseen:
         """What `admit` would say to the order now; nothing is written."""
@@ -211,6 +214,24 @@ class Store(StoreReading, ConsoleSteps):
         A wait becomes one of at most 15 minutes. Dates that an envoi asks for, and opening hours, stay.
         """
         return await self._write(stepping.pull_in, now, limit)
+
+    # --- quotas ------------------------------------------------------------------------------------------------------
+
+    async def tell_overruns(self, now: datetime, limit: int, render: RenderOverruns) -> Told:
+        """What quotas held back, and is due to be told, is told: with a report for each account that has a contact."""
+        return await self._write(quotas.tell, now, limit, render)
+
+    async def forget_used(self, now: datetime) -> int:
+        """What no longer counts for any quota is gone, some thousand rows at a time; return how many."""
+        return await self._write(quotas.forget_used, now)
+
+    async def quota_standing(self, account: str, now: datetime, limit: int) -> Standing:
+        """What the account has used of its quotas, with the `limit` most active subjects of each."""
+        return await self._read(quotas.read_standing, account, now, limit)
+
+    async def reset_quotas(self, account: str, subject: str | None) -> int:
+        """The account, or one sender or number of it, has used nothing; return how many counters there were."""
+        return await self._write(quotas.reset, account, subject)
 
     # --- mailer ------------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,11 @@ _BY_REPLY: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("5.1.1", ("smtp.recipients",), "the mail was for another address than those of smtp.recipients"),
     ("5.3.4", ("smtp.max_mail_bytes",), "the mail was larger than smtp.max_mail_bytes"),
     ("Send STARTTLS first", ("smtp.starttls", "smtp.listeners"), "this listener wants TLS: let the client begin it"),
+    (
+        "TLS handshake",
+        ("smtp.starttls",),
+        "it is too old, or does not trust the certificate: the log says which (tls_failed)",
+    ),
     ("5.7.8", ("users",), "name or password is wrong: mail2sms password makes a new hash"),
     ("wrong passwords", ("smtp.max_auth_failures",), "it tried too many passwords: wait, or mend the password"),
     ("Too many errors", ("smtp.max_errors",), "it speaks no proper SMTP, or tries addresses"),

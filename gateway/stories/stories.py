@@ -95,7 +95,7 @@ class Stories:
         life = await self._store.mail_life(id, now)
         if life is not None:
             scene = Scene(now=now, find_account=accounts.by_name, is_serving=self._is_serving())
-            found = _found_of((await self._store.find_mails(Wanted(text=id))), id)
+            found = _found_of(await self._store.mail_lines([life.mail.id]), id)
             steps = tell_mail(life, scene)
             return None if found is None else Story(found=found, reason=_reason(found, steps), steps=steps)
         refused = await self._store.refusal_life(id)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from gateway.errors import GatewayError
 from gateway.providers.transport import http_url
 from gateway.settings import Settings
+from gateway.web.connection import BoundedConnection, quieten_uvicorn, refuse_ambiguous
 
 
 def _check_listen(value: str) -> str:
@@ -84,7 +85,8 @@ class HttpServer:
         self._socket: socket.socket | None = None
         self._server = _QuietServer(
             uvicorn.Config(
-                app,
+                refuse_ambiguous(app),
+                http=BoundedConnection,  # which has deadlines, and counts
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -92,7 +94,6 @@ class HttpServer:
                 date_header=False,
                 timeout_graceful_shutdown=self._LONGEST_STOP_S,
                 timeout_keep_alive=15,
-                limit_concurrency=64,
                 h11_max_incomplete_event_size=16_384,
                 ws="none",
             )
@@ -117,6 +118,7 @@ class HttpServer:
         """Answer until `stop`. Cancelled, it closes its socket."""
         if self._socket is None:
             raise HttpUnavailable("serve comes after bind")
+        quieten_uvicorn()
         try:
             await self._server.serve(sockets=[self._socket])
         finally:

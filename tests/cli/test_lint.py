@@ -428,7 +428,7 @@ def test_an_id_that_was_used_is_told_with_its_time(config: Path, run: Run) -> No
     assert found["reports"][0]["body"] == ACK.format(code=1, label="emailId deja traite")
     assert found["reports"][1]["reason"] == "nothing is sent for a second mail with an emailId"
     assert [sms["goes"] for sms in found["sms"]] == [False]
-    assert "  goes: not: see emailId\n" in human.stdout
+    assert "  goes: not: see the reply and the emailId\n" in human.stdout
 
 
 # --- how it ends -----------------------------------------------------------------------------------------------------

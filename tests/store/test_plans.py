@@ -16,6 +16,7 @@ from gateway.store import (
     inquiries,
     optouts,
     purging,
+    quotas,
     receipts,
     replies,
     reports,
@@ -174,6 +175,21 @@ async def test_what_was_here_before_is_found_by_its_keys(full_store: Store) -> N
     assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", refused), refused
     balances = await plan_by_keys(full_store, credit.BALANCES, accounts=["acme", "other"])
     assert re.search("pk_credit|autoindex_credit_1", balances), balances
+
+
+async def test_quotas_are_asked_by_their_keys(full_store: Store) -> None:
+    wanted = {"account": "a", "quota": "recipient/hour/sms", "subjects": ["+33600000001", "+3361"]}
+    used = await plan_by_keys(full_store, quotas.USED, now=START, **wanted)
+    overruns = await plan_by_keys(full_store, quotas.OVERRUNS, **wanted)
+
+    assert re.search(r"pk_quota_use|autoindex_quota_use_1 \(account=\? AND quota=\? AND subject=\?\)", used), used
+    assert re.search(r"pk_quota_overrun|autoindex_quota_overrun_1 \(account=\? AND quota", overruns), overruns
+
+
+async def test_what_no_longer_counts_is_found_by_its_index(full_store: Store) -> None:
+    plans = [await plan_by_keys(full_store, query) for query in (quotas.over_query(START), quotas.forget_query(START))]
+
+    assert ["ix_quota_use_end" in one for one in plans] == [True, True], plans
 
 
 async def test_the_stop_list_is_asked_by_its_key(full_store: Store) -> None:

@@ -15,6 +15,7 @@ from gateway.store.words import Word, Words
 from tests.store.samples import ArMaker, NotMaker, change, claim, claim_reports, new_order, new_sms, rows, settlement
 from tests.store.test_backup import files, nobody
 from tests.store.test_open import path_of
+from tests.store.test_quotas import budget_of, order_of, quota
 from tests.support.clock import START
 
 WINDOW = timedelta(minutes=15)
@@ -122,6 +123,7 @@ async def test_what_is_late_is_found_in_a_store_but_not_in_a_backup(
 ) -> None:
     store = await Store.open(sqlite_settings)
     await live(store)
+    await store.admit(order_of("+33600000001", "+33600000002", budget=budget_of(quota(sms=1))))
     await store.close()
     late = START + timedelta(days=3)
     back_up(sqlite_settings, tmp_path / "copy.db", overwrite=False, now=START, tell=nobody)
@@ -134,6 +136,7 @@ async def test_what_is_late_is_found_in_a_store_but_not_in_a_backup(
         "reports_end",
         "silences_end",
         "early_words_are_dropped",
+        "held_back_is_told",
     }
     assert await wrong(sqlite_settings, tmp_path / "copy.db", now=late) == set()
     notes = [each.check for each in await look(sqlite_settings, tmp_path / "copy.db") if each.problem is not None]
