@@ -19,6 +19,7 @@ from gateway.activation import NOTHING_GIVEN, GivenSockets
 from gateway.balances import Balances
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
+from gateway.console.app import Console
 from gateway.daemon.addresses import Addresses, all_listeners
 from gateway.daemon.building import (
     asking_windows,
@@ -36,6 +37,7 @@ from gateway.daemon.building import (
     syncing_carriers,
     text_profiles,
 )
+from gateway.daemon.console import Bells, Front, build_console
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.present import Present
 from gateway.daemon.soundness import Soundness
@@ -310,7 +312,11 @@ class Daemon:
             app = health_app(
                 find_obstacles=self._vitals.find_obstacles,
                 gauges=gauges,
-                more_routes=[*callbacks.routes, *api.routes],
+                more_routes=[
+                    *callbacks.routes,
+                    *api.routes,
+                    *self._build_console(dispatcher_bell, mailer_bell).routes,
+                ],
             )
             self._http = HttpServer(app, listen=config.http.listen, given=self._given)
 
@@ -323,7 +329,8 @@ class Daemon:
 
     def _build_replies(self, mailer_bell: Bell) -> None:
         """Make what takes replies and tells carriers of the STOPs among them, and what tells clients of quotas."""
-        present, sync_bell = self._present, Bell()
+        present = self._present
+        self._sync_bell = sync_bell = Bell()
         self._replies = Replies(
             store=self._store,
             clock=self._clock,
@@ -344,6 +351,19 @@ class Daemon:
             syncing=lambda: syncing_carriers(present.config),
             bell=sync_bell,
         )
+
+    def _build_console(self, dispatcher_bell: Bell, mailer_bell: Bell) -> Console:
+        front = Front(
+            present=self._present,
+            store=self._store,
+            clock=self._clock,
+            reader=self._reader,
+            dispatcher=self._dispatcher,
+            balances=self._balances,
+            find_addresses=lambda: self.addresses.smtp,
+        )
+        bells = Bells(dispatcher=dispatcher_bell, mailer=mailer_bell, sync=self._sync_bell)
+        return build_console(front, bells, find_obstacles=self._vitals.find_obstacles)
 
     # --- reload --------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ from gateway.store.base import (
     Settlement,
     Tally,
 )
+from gateway.store.console import ConsoleSteps
 from gateway.store.database import Database
 from gateway.store.durations import timed
 from gateway.store.errors import StoreUnavailable, translated
@@ -56,7 +57,7 @@ from gateway.store.waits import Waits
 from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words
 
 
-class Store(StoreReading):
+class Store(StoreReading, ConsoleSteps):
     """The steps of the flow, each one transaction: committed when the method returns, undone when it raises.
 
     Instants are aware; the store reads no clock, each step is told the time. Every step raises `StoreUnavailable`
