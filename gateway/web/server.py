@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from gateway.errors import GatewayError
 from gateway.providers.transport import http_url
 from gateway.settings import Settings
-from gateway.web.connection import BoundedConnection, quieten_uvicorn, refuse_ambiguous
+from gateway.web.connection import BoundedConnection, refuse_ambiguous
 
 
 def _check_listen(value: str) -> str:
@@ -94,7 +94,6 @@ class HttpServer:
         """Answer until `stop`. Cancelled, it closes its socket."""
         if self._socket is None:
             raise HttpUnavailable("serve comes after bind")
-        quieten_uvicorn()
         try:
             await self._server.serve(sockets=[self._socket])
         finally:
