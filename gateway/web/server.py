@@ -15,7 +15,7 @@ from gateway.activation import NOTHING_GIVEN, GivenSockets
 from gateway.errors import GatewayError
 from gateway.providers.transport import http_url
 from gateway.settings import Settings
-from gateway.web.connection import BoundedConnection, quieten_uvicorn, refuse_ambiguous
+from gateway.web.connection import BoundedConnection, refuse_ambiguous
 from gateway.web.tokens import Token
 
 
@@ -133,7 +133,6 @@ class HttpServer:
         """Answer until `stop`. Cancelled, it closes its socket."""
         if not self._sockets:
             raise HttpUnavailable("serve comes after bind")
-        quieten_uvicorn()
         try:
             await self._server.serve(sockets=self._sockets)
         finally:

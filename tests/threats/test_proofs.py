@@ -69,7 +69,7 @@ async def test_guessing_passwords_is_slow_and_short_and_names_are_not_told(tmp_p
         assert elsewhere[0][:9] == "235 2.7.0"  # nobody locks out a user at another address
 
         checked = await ground.metric('mail2sms_smtp_authentications_total{outcome="failed"}')
-        assert checked <= 11
+        assert checked <= 13  # one is forgiven a minute
         log = ground.gateway.read_log()
         assert (PASSWORD in log, "nobody" in log) == (False, False)  # people type passwords where names belong
 
