@@ -12,7 +12,7 @@ from gateway.console.rendering import ROOT, render
 from gateway.console.roles import Role
 from gateway.console.surroundings import Surroundings
 from gateway.console.visit import Visit
-from gateway.store.base import EVERYBODY, OptOut, OptOutSource
+from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.text.msisdn import Malformed, Msisdn, mask, parse_number
 
 PAGE = f"{ROOT}/optouts"

@@ -12,7 +12,7 @@ from gateway.lifecycle import ReportState, SmsState
 from gateway.protocol.report import ReportKind
 from gateway.store import tables
 from gateway.store.access import StoreAccess
-from gateway.store.base import OptOut
+from gateway.store.stoplist import OptOut
 from gateway.store.story_tables import turned_away
 
 _mail = tables.mail.c

@@ -32,7 +32,6 @@ from gateway.store.base import (
     Credit,
     Foreseen,
     LostSms,
-    OptOut,
     Order,
     Refusal,
     RenderNot,
@@ -52,6 +51,7 @@ from gateway.store.reading import StoreReading
 from gateway.store.settings import StoreSettings
 from gateway.store.staging import Writers
 from gateway.store.stepping import PulledIn
+from gateway.store.stoplist import OptOut
 from gateway.store.two_way import CarrierOptOut, NewReply, PartKey, ReplyOutcome, ReplyRules, Stopped, StopRules
 from gateway.store.waits import Waits
 from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.lifecycle import SmsState
 from gateway.store import tables
-from gateway.store.base import EVERYBODY, OptOut, OptOutSource
 from gateway.store.console import ConsoleAction
+from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.store.two_way import StopRules
 from gateway.stories import Action
 from tests.console.house import MAIL_ID, MASKED, NUMBER, House, Operator, row, shown, story

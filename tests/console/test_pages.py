@@ -13,7 +13,7 @@ from gateway.console.surroundings import CarrierHealth
 from gateway.console.words import WORDS
 from gateway.lifecycle import SmsId, SmsState
 from gateway.store import StoreUnavailable
-from gateway.store.base import EVERYBODY, OptOut, OptOutSource
+from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.store.two_way import StopRules
 from gateway.stories import Filter, FoundKind, Step, StepKind
 from tests.console.house import MAIL_ID, MASKED, NUMBER, TEXT, House, Operator, found, row, shown, story

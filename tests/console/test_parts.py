@@ -14,7 +14,7 @@ from gateway.console.throttle import Throttle
 from gateway.console.words import LANGUAGES, WORDS, choose_language, say
 from gateway.lifecycle import ReportState, SmsEvent, SmsState
 from gateway.protocol.report import ReportKind
-from gateway.store.base import OptOutSource
+from gateway.store.stoplist import OptOutSource
 from gateway.stories import Action, FoundKind, StepKind
 from tests.support.clock import ManualClock
 

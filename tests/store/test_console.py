@@ -8,9 +8,10 @@ import pytest
 from gateway.ids import new_id
 from gateway.lifecycle import MailId, SmsId, SmsState
 from gateway.store import Store
-from gateway.store.base import EVERYBODY, OptOut, OptOutSource, Refusal
+from gateway.store.base import Refusal
 from gateway.store.console import MOST_SESSIONS, ConsoleAction, ConsoleSession
 from gateway.store.console_reading import Pulse
+from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.store.two_way import StopRules
 from tests.store.samples import NotMaker, new_mail, new_order, new_report, new_sms
 from tests.support.clock import START
