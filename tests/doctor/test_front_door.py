@@ -135,7 +135,7 @@ async def test_a_socket_that_systemd_holds_is_not_visited(write: Write) -> None:
         async with asyncio.timeout(60):
             port = int(await process.stdout.readline())
             checkup = await look(write(smtp=on(port)), PORTS)
-            said, _ = await process.communicate()
+            said, _ = await process.communicate(b"\n")
     finally:
         if process.returncode is None:
             process.kill()
