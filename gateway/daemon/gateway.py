@@ -25,11 +25,9 @@ from gateway.daemon.building import (
     build_overruns,
     build_room,
     build_vouching,
-    mail_counter,
     own_addresses,
     own_hostname,
     reader_pool,
-    reply_counter,
     report_rules,
     smtp_users,
     syncing_carriers,
@@ -240,7 +238,7 @@ class Daemon:
             reader=self._reader,
             on_admitted=self._dispatcher.notice,
             on_report=mailer_bell.ring,
-            on_turned_away=mail_counter(turnaways),
+            turnaways=turnaways,
         )
         self._room = build_room(config, store=self._store, reserve=self._reserve, clock=clock)
         self._store.on_ruin = self._room.bell.ring  # which ends the gateway, whoever it was that found the ruin
@@ -250,7 +248,7 @@ class Daemon:
             users=smtp_users(config),
             clock=clock,
             find_shortage=self._room.find_shortage,
-            on_refused=reply_counter(turnaways),
+            on_refused=turnaways.note_reply,
         )
         self._mailer = Mailer(
             store=self._store,
@@ -387,8 +385,7 @@ class Daemon:
 
     async def _find_obstacles(self) -> Sequence[str]:
         obstacles = ["draining"] if self._is_draining else []
-        shortage = self._room.find_obstacle()
-        if shortage is not None:
+        if (shortage := self._room.find_obstacle()) is not None:
             obstacles.append(shortage)
         try:
             await self.ping()
