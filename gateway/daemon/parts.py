@@ -13,10 +13,8 @@ from gateway.daemon.building import (
     build_intake,
     build_overruns,
     build_room,
-    mail_counter,
     own_addresses,
     own_hostname,
-    reply_counter,
     report_rules,
     smtp_users,
     syncing_carriers,
@@ -176,7 +174,7 @@ class Parts:
             reader=ground.reader,
             on_admitted=self.dispatcher.notice,
             on_report=self._mailer_bell.ring,
-            on_turned_away=mail_counter(self.turnaways),
+            turnaways=self.turnaways,
         )
         self.room = build_room(config, store=ground.store, reserve=ground.reserve, clock=ground.clock)
         ground.store.on_ruin = self.room.bell.ring  # which ends the gateway, whoever it was that found the ruin
@@ -187,7 +185,7 @@ class Parts:
             clock=ground.clock,
             given=ground.given,
             find_shortage=self.room.find_shortage,
-            on_refused=reply_counter(self.turnaways),
+            on_refused=self.turnaways.note_reply,
         )
 
     def _build_replies(self) -> None:

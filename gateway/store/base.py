@@ -4,7 +4,7 @@ Every move of a row says which state it comes from and, once claimed, which `epo
 somebody else moved first is simply not moved.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -12,10 +12,8 @@ from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsSta
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportFormat, ReportKind, SmsAnswer
 from gateway.store.budget import Alarm, Budget, Deferred, Room
+from gateway.store.facts import Facts
 from gateway.store.stoplist import OptOut
-
-Facts = Mapping[str, str | int | bool | None]
-"""What is kept of a mail for whoever asks later why: plain values by name, those of a stranger cut short."""
 
 # --- what intake gives -----------------------------------------------------------------------------------------------
 
@@ -228,10 +226,7 @@ class Refusal:
     reply: str  # as the client saw it
     cause: str  # for the operator: more than the client saw
     reports: tuple[NewReport, ...] = ()
-    ground: str | None = None  # of `intake.judging`
-    code: Code | None = None
-    email_id: str | None = None
-    facts: Facts | None = None
+    facts: Facts | None = None  # as of a mail, with its `ground` (of `intake.judging`) and `code`, if it has one
 
 
 # --- what the dispatcher gets and gives ------------------------------------------------------------------------------
