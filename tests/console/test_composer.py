@@ -205,13 +205,13 @@ async def test_the_verdict_is_not_asked_for_without_end(operator: Operator, cons
 async def test_sending_goes_by_the_front_door_and_leads_to_the_story(operator: Operator, console: House) -> None:
     await operator.log_in("otto")
     answer = await operator.post("/console/compose", FIELDS)
-    noted = await console.store.console_actions(before=None, limit=1)
+    noted = [one for one in await console.store.console_actions(before=None, limit=5) if one.action != "login"]
 
     assert (answer.status_code, answer.headers["location"]) == (303, f"/console/mail/{MAIL_ID}")
     assert [(sender, recipient) for sender, recipient, _mail in console.delivered] == [
         ("console@masociete.com", "sendsms@gw.example.org")
     ]
-    assert (noted[0].who, noted[0].action, noted[0].object) == ("otto", "compose", "masociete, emailId 4711")
+    assert [(one.who, one.action, one.object) for one in noted] == [("otto", "compose", "masociete, emailId 4711")]
 
 
 @pytest.mark.slow

@@ -4,11 +4,17 @@
 
 const lost = document.querySelector(".lost");
 
+const isWorkedOn = (part) =>
+  part.querySelector("input[type=checkbox]:checked") !== null || !document.getSelection().isCollapsed;
+
 document.addEventListener("htmx:beforeRequest", (event) => {
-  const asked = event.detail.elt;
-  if (asked.id !== "live") return;
-  const working = asked.querySelector("input[type=checkbox]:checked") || !document.getSelection().isCollapsed;
-  if (document.hidden || working) event.preventDefault();
+  const part = event.detail.elt;
+  if (part.id === "live" && (document.hidden || isWorkedOn(part))) event.preventDefault();
+});
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const part = event.detail.target;
+  if (part.id === "live" && isWorkedOn(part)) event.detail.shouldSwap = false;
 });
 
 for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
