@@ -10,6 +10,7 @@ What the business expects is a value, not an exception (`Admitted | Rejected`, `
     ├── StoreError             store       the store cannot be trusted or reached
     │   ├── StoreUnavailable                for now: locked, full, gone
     │   └── StoreUnusable                   until somebody acts: missing, corrupt, other schema
+    ├── ActivationError        activation  the supervisor gives a socket that no listener wants
     ├── ListenError            smtp        an address cannot be listened on
     ├── HungUp, Flooded        smtp        a client is gone, or sends a line without end; never leave the room
     ├── SmarthostError         mailer      the smarthost did not take a report

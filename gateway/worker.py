@@ -188,6 +188,10 @@ class Crew:
             )
 
 
+ROLL: contextvars.ContextVar[list["Stage"] | None] = contextvars.ContextVar("roll", default=None)
+"""Where a stage that begins to work puts itself down, for whoever watches over all of them."""
+
+
 class Stage:
     """The loop of a stage: look for rows, start what there is to do, sleep until the bell or the next due row.
 
@@ -202,6 +206,12 @@ class Stage:
         self._poll_s = poll_s
         self._stopping = asyncio.Event()
         self._failures = 0
+        self._looks_since: float | None = None
+
+    @property
+    def looks_for_s(self) -> float:
+        """How long the look that goes on now has taken; 0 between looks."""
+        return 0.0 if self._looks_since is None else asyncio.get_running_loop().time() - self._looks_since
 
     @property
     def is_stopping(self) -> bool:
@@ -215,13 +225,16 @@ class Stage:
 
     async def run(self) -> None:
         """Work until stopped. Cancelling cancels the tasks, which record what they must."""
+        roll = ROLL.get()
+        if roll is not None:
+            roll.append(self)
         async with Crew() as crew:
             while not self.is_stopping:
                 await self._look_once(crew)
 
     async def _look_once(self, crew: Crew) -> None:
         try:
-            wanted_s = await self._look(crew)
+            wanted_s = await self._look_timed(crew)
         except StoreUnusable:
             raise
         except StoreUnavailable as error:
@@ -233,6 +246,13 @@ class Stage:
         else:
             self._failures = 0
             await self.bell.wait(min(wanted_s, self._poll_s))
+
+    async def _look_timed(self, crew: Crew) -> float:
+        self._looks_since = asyncio.get_running_loop().time()
+        try:
+            return await self._look(crew)
+        finally:
+            self._looks_since = None
 
     async def _pause(self) -> None:
         """A failing look is not repeated at once, however often the bell rings."""

@@ -1,6 +1,12 @@
 """Where the gateway listens."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from gateway.config import Config
+from gateway.smtp.entrance import find_entrances
+from gateway.smtp.settings import parse_listen
+from gateway.web.server import HttpServer, split_listen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +22,14 @@ class Addresses:
         if self.http is not None:
             words.append("http=" + _written(self.http))
         return " ".join(words)
+
+
+def all_listeners(config: Config) -> Mapping[str, Sequence[tuple[str, int]]]:
+    """Return the addresses of each listener, by its name; that for HTTP is the last."""
+    found = {one.name: [parse_listen(listen) for listen in one.listen] for one in find_entrances(config.smtp)}
+    if config.http.listen is not None:
+        found.setdefault(HttpServer.NAME, []).append(split_listen(config.http.listen))
+    return found
 
 
 def _written(address: tuple[str, int]) -> str:

@@ -15,10 +15,11 @@ from typing import Any, Protocol, Self, TypeVar
 
 import structlog
 
+from gateway.activation import NOTHING_GIVEN, GivenSockets
 from gateway.balances import Balances
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
-from gateway.daemon.addresses import Addresses
+from gateway.daemon.addresses import Addresses, all_listeners
 from gateway.daemon.building import (
     asking_windows,
     build_intake,
@@ -35,6 +36,7 @@ from gateway.daemon.building import (
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.present import Present
 from gateway.daemon.soundness import Soundness
+from gateway.daemon.vitals import Vitals
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from gateway.inquiries import Inquiries
@@ -47,11 +49,10 @@ from gateway.replies import Replies
 from gateway.retention import Retention
 from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import Backlog
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
 from gateway.web import Callbacks, HttpServer, health_app
-from gateway.worker import Bell
+from gateway.worker import ROLL, Bell, Stage
 
 T = TypeVar("T")
 
@@ -63,8 +64,6 @@ GRACE_S = 40.0
 _MAIL_GRACE_S = 30.0
 _CUT_S = 3.0
 """What was cancelled records what it must within this time."""
-
-_PING_S = 5.0
 
 
 class StageEnded(GatewayError):
@@ -84,12 +83,13 @@ class Part(Protocol):
 class Daemon:
     """`async with Daemon(config) as daemon:` runs the gateway until the block ends; then it is drained.
 
-    Or `start`, then `run(until)`. Raises StoreUnusable, StoreUnavailable, ListenError, HttpUnavailable or
-    ProviderUnusable when it cannot start.
+    Or `start`, then `run(until)`. `given` are sockets that need not be opened. Raises StoreUnusable, StoreUnavailable,
+    ListenError, HttpUnavailable, ActivationError or ProviderUnusable when it cannot start.
     """
 
-    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, *, clock: Clock | None = None, given: GivenSockets = NOTHING_GIVEN) -> None:
         self._config = config
+        self._given = given
         self._clock = clock or SystemClock()
         self._resources = AsyncExitStack()
         self._is_draining = False
@@ -97,6 +97,7 @@ class Daemon:
         self._group: asyncio.TaskGroup | None = None
         self._addresses: Addresses | None = None
         self._reserve: Reserve | None = None
+        self._roll: list[Stage] = []
 
     @property
     def addresses(self) -> Addresses:
@@ -109,6 +110,11 @@ class Daemon:
     def store(self) -> Store:
         """The store it works on, from `start` on."""
         return self._store
+
+    @property
+    def vitals(self) -> Vitals:
+        """Whether it is alive and ready, and how it is, from `start` on."""
+        return self._vitals
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -129,6 +135,7 @@ class Daemon:
     async def start(self) -> None:
         """Everything is built and bound; what an earlier process left claimed is settled. Nothing is accepted yet."""
         try:
+            await self._given.assign(all_listeners(self._config))
             await self._start_reading()
             await self._open_store()
             self._build()
@@ -149,6 +156,7 @@ class Daemon:
 
     async def run(self, until: asyncio.Event) -> None:
         """Work until told to stop, and drain. A part that fails cancels all others and raises its error in a group."""
+        ROLL.set(self._roll)
         try:
             async with asyncio.TaskGroup() as group:
                 stages = [self._run_stage(group, "smtp", self._listener.serve())]
@@ -162,11 +170,6 @@ class Daemon:
                     await asyncio.wait(http)
         finally:
             await self._resources.aclose()
-
-    async def ping(self) -> None:
-        """The store has answered; StoreUnavailable, TimeoutError or StoreUnusable when it has not."""
-        async with asyncio.timeout(_PING_S):
-            await self._store.ping()
 
     # --- building ------------------------------------------------------------------------------------------------
 
@@ -245,6 +248,7 @@ class Daemon:
             self._intake,
             users=smtp_users(config),
             clock=clock,
+            given=self._given,
             find_shortage=self._room.find_shortage,
         )
         self._mailer = Mailer(
@@ -274,6 +278,14 @@ class Daemon:
             poll_s=config.janitor.every_s,
         )
         self._balances = Balances(clock=clock, carriers=present.carriers)
+        self._vitals = Vitals(
+            store=self._store,
+            stages=self._roll,
+            doors=lambda: self._listener.doors,
+            count_clients=lambda: self._listener.open_connections,
+            find_shortage=self._room.find_obstacle,
+            is_draining=lambda: self._is_draining,
+        )
         self._http = None
         if config.http.listen is not None:
             callbacks = Callbacks(
@@ -284,11 +296,11 @@ class Daemon:
             )
             app = health_app(
                 clock=clock,
-                find_obstacles=self._find_obstacles,
-                count_backlog=self._count_backlog,
+                find_obstacles=self._vitals.find_obstacles,
+                count_backlog=self._vitals.count_backlog,
                 more_routes=callbacks.routes,
             )
-            self._http = HttpServer(app, listen=config.http.listen)
+            self._http = HttpServer(app, listen=config.http.listen, given=self._given)
 
     def _build_replies(self, mailer_bell: Bell) -> None:
         """Make what takes replies, and what tells carriers of the STOPs among them."""
@@ -372,23 +384,3 @@ class Daemon:
             for stage in late:
                 stage.cancel()
             await asyncio.wait(stages, timeout=_CUT_S)
-
-    # --- what HTTP asks ------------------------------------------------------------------------------------------
-
-    async def _find_obstacles(self) -> Sequence[str]:
-        obstacles = ["draining"] if self._is_draining else []
-        shortage = self._room.find_obstacle()
-        if shortage is not None:
-            obstacles.append(shortage)
-        try:
-            await self.ping()
-        except (GatewayError, TimeoutError):
-            obstacles.append("the store does not answer")
-        return obstacles
-
-    async def _count_backlog(self) -> Backlog | None:
-        try:
-            async with asyncio.timeout(_PING_S):
-                return await self._store.backlog()
-        except (StoreUnavailable, TimeoutError):
-            return None

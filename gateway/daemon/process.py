@@ -22,6 +22,8 @@ import structlog
 import uvloop
 
 from gateway import pauses
+from gateway.activation import GivenSockets
+from gateway.clock import SystemClock
 from gateway.config import Config, ConfigError, load
 from gateway.daemon.gateway import Daemon
 from gateway.daemon.systemd import Notifier
@@ -37,6 +39,9 @@ STOPPED, FAILED, STORE_OR_NETWORK = 0, 1, 4
 
 _CUT_AFTER_S = 2.0
 _START_PAUSE_S = 5.0
+_STATUS_EVERY_S = 30.0
+_EXTEND_EVERY_S = 5.0
+_EXTEND_BY_S = 15.0
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -50,7 +55,7 @@ def run(path: Path, overrides: Mapping[str, str] = _NOTHING) -> int:
     _set_up(config)
     if pauses.ARMED is not None:
         _log.error("pause_armed", point=pauses.ARMED, advice=f"unset {pauses.VARIABLE} and start again: it will freeze")
-    process = _Process(config, overrides)
+    process = _Process(config, overrides, GivenSockets.receive())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(process.run())
 
@@ -64,10 +69,11 @@ def _set_up(config: Config) -> None:
 
 
 class _Process:
-    def __init__(self, config: Config, overrides: Mapping[str, str]) -> None:
+    def __init__(self, config: Config, overrides: Mapping[str, str], given: GivenSockets) -> None:
         self._config = config
         self._overrides = overrides
-        self._daemon = Daemon(config)
+        self._given = given
+        self._daemon = Daemon(config, given=given)
         self._notifier = Notifier()
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
@@ -83,8 +89,8 @@ class _Process:
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [group.create_task(self._reload_when_asked(), name="reload")]
-                if self._notifier.watchdog_s is not None:
-                    helpers.append(group.create_task(self._feed_watchdog(self._notifier.watchdog_s), name="watchdog"))
+                if self._notifier.is_supervised:
+                    helpers.append(group.create_task(self._tell_supervisor(), name="supervisor"))
                 self._main = group.create_task(self._daemon.run(self._stop), name="gateway")
                 self._announce()
                 await asyncio.wait({self._main})
@@ -109,19 +115,23 @@ class _Process:
                 if not self._notifier.is_supervised:
                     raise
                 _log.warning("start_delayed", error=str(error), pause_s=_START_PAUSE_S)
+                self._notifier.extend(_START_PAUSE_S + _EXTEND_BY_S, f"waiting to start: {error}")
             else:
                 return True
-            self._daemon = Daemon(self._config)
+            self._daemon = Daemon(self._config, given=self._given)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_START_PAUSE_S):
                     await self._stop.wait()
                 return False
 
     def _announce(self) -> None:
-        line = f"ready {self._daemon.addresses}"
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(self._ready_line + "\n")
         sys.stdout.flush()
-        self._notifier.ready(line)
+        self._notifier.ready(self._ready_line)
+
+    @property
+    def _ready_line(self) -> str:
+        return f"ready {self._daemon.addresses}"
 
     # --- signals -------------------------------------------------------------------------------------------------
 
@@ -156,9 +166,9 @@ class _Process:
         while True:
             await self._reload.wait()
             self._reload.clear()
-            self._notifier.reloading(asyncio.get_running_loop().time())
+            self._notifier.reloading(SystemClock().monotonic())  # the loop's own is behind, by the length of a turn
             await self._reload_once()
-            self._notifier.ready(f"ready {self._daemon.addresses}")
+            self._notifier.ready(self._ready_line)
 
     async def _reload_once(self) -> None:
         try:
@@ -175,22 +185,36 @@ class _Process:
             self._config = config
             _log.info("configuration_reloaded", accounts=len(config.accounts), providers=len(config.providers))
 
-    # --- watchdog ------------------------------------------------------------------------------------------------
+    # --- supervisor ----------------------------------------------------------------------------------------------
+
+    async def _tell_supervisor(self) -> None:
+        """How it is, and that it lives; once it drains, that it does, so that nobody loses patience."""
+        async with asyncio.TaskGroup() as group:
+            watches = [group.create_task(self._tell_status(), name="status")]
+            if self._notifier.watchdog_s is not None:
+                watches.append(group.create_task(self._feed_watchdog(self._notifier.watchdog_s), name="watchdog"))
+            await self._stop.wait()
+            for watch in watches:  # they ask the store, which will be closed
+                watch.cancel()
+        while True:
+            self._notifier.extend(_EXTEND_BY_S, f"draining; {self._daemon.vitals.count_clients()} clients connected")
+            self._notifier.alive()
+            await asyncio.sleep(_EXTEND_EVERY_S)
+
+    async def _tell_status(self) -> None:
+        """The operator reads it in `systemctl status`."""
+        while True:
+            self._notifier.status(f"{self._daemon.addresses}; {await self._daemon.vitals.describe()}")
+            await asyncio.sleep(_STATUS_EVERY_S)
 
     async def _feed_watchdog(self, interval_s: float) -> None:
-        """The supervisor gets its sign of life as long as the loop turns and the store answers.
-
-        A prompt "not now" of the store is an answer: starting again would not bring it back, and clients would no
-        longer hear 451. No answer in time is none.
-        """
+        """The supervisor gets its sign of life as long as the loop turns and all that it needs is alive."""
         while True:
-            try:
-                with suppress(StoreUnavailable):
-                    async with asyncio.timeout(interval_s / 3):
-                        await self._daemon.ping()
+            dead = await self._daemon.vitals.find_dead(interval_s / 3)
+            if dead:
+                _log.warning("watchdog_unfed", dead=dead, interval_s=interval_s)
+            else:
                 self._notifier.alive()
-            except TimeoutError:
-                _log.warning("watchdog_unfed", interval_s=interval_s)
             await asyncio.sleep(interval_s / 3)
 
 

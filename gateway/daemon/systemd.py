@@ -22,6 +22,14 @@ class Notifier:
         """Start-up, or a reload, is complete."""
         self._send(f"READY=1\nSTATUS={status}")
 
+    def status(self, status: str) -> None:
+        """One line for `systemctl status`."""
+        self._send(f"STATUS={status}")
+
+    def extend(self, seconds: float, status: str) -> None:
+        """Starting or stopping takes longer, so much at least from now; to be said again before that is over."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}\nSTATUS={status}")
+
     def reloading(self, monotonic_s: float) -> None:
         """A reload begins; `monotonic_s` is the machine's monotonic clock, as systemd wants it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic_s * 1_000_000)}")

@@ -23,12 +23,14 @@ from collections.abc import Callable, Coroutine, Iterable
 import prometheus_client
 import structlog
 
+from gateway.activation import NOTHING_GIVEN, GivenSockets
 from gateway.clock import Clock, SystemClock
 from gateway.errors import GatewayError
 from gateway.intake import Reply
 from gateway.metrics import REGISTRY
 from gateway.smtp import replies
 from gateway.smtp.connection import FLUSH_S, Handler, SmtpConnection, tell_tls_failed
+from gateway.smtp.doors import Door, find_doors
 from gateway.smtp.entrance import Entrance, find_entrances
 from gateway.smtp.gatekeeper import Gatekeeper
 from gateway.smtp.passwords import User
@@ -84,17 +86,23 @@ class Listener:
         *,
         users: Iterable[User] = (),
         clock: Clock | None = None,
+        given: GivenSockets = NOTHING_GIVEN,
         find_shortage: Callable[[], Reply | None] = lambda: None,
     ) -> None:
-        """`find_shortage` is asked at every MAIL: None, or the 4xx that says why nothing can be stored now."""
+        """`given` is what need not be opened.
+
+        `find_shortage` is asked at every MAIL: None, or the 4xx that says why nothing can be stored now.
+        """
         self.settings = settings
         self.handler = handler
         self.find_shortage = find_shortage
+        self._given = given
         self.hostname = settings.hostname or socket.gethostname()
         self.recipients = frozenset(recipient.lower() for recipient in settings.recipients)
         self.budget = ByteBudget(settings.bytes_in_flight)
         self.gatekeeper = Gatekeeper(users, max_failures_per_client=settings.max_auth_failures_per_client)
         self.is_draining = False
+        self.doors: tuple[Door, ...] = ()  # from `bind` on: where it can be asked whether it answers
         self._tls = None if settings.starttls is None else TlsKeeper(settings.starttls, clock or SystemClock())
         self._beside: list[asyncio.Task[None]] = []  # what is not a session
         self._unknown = 0  # connections whose proxy has not said whose they are
@@ -132,12 +140,16 @@ class Listener:
         if self._tls is not None:
             await self._tls.load()
         for entrance in find_entrances(self.settings):
-            for listen in entrance.listen:
+            named = self._given.named(entrance.name)
+            self._sockets += [(sock, entrance) for sock in named]
+            for listen in () if named else entrance.listen:
                 try:
-                    self._sockets += [(sock, entrance) for sock in await listen_on(*parse_listen(listen))]
+                    opened = await listen_on(*parse_listen(listen), self._given)
                 except OSError as error:
                     self._stop_listening()
                     raise ListenError(listen, error) from error
+                self._sockets += [(sock, entrance) for sock in opened]
+        self.doors = find_doors(self._sockets)
         self._max_connections = within_descriptors(self.settings.max_connections)
         if self._max_connections < self.settings.max_connections:
             _log.warning("connections_capped", configured=self.settings.max_connections, possible=self._max_connections)

@@ -1,9 +1,11 @@
-"""The sockets of a listener: opened, and no more of them than the process may have."""
+"""The sockets of a listener: opened, or given by the supervisor, and no more of them than the process may have."""
 
 import asyncio
 import resource
 import socket
 from pathlib import Path
+
+from gateway.activation import NOTHING_GIVEN, GivenSockets
 
 BACKLOG = 1_024
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -11,13 +13,13 @@ _USED_IF_UNKNOWN = 64
 _RESERVED_DESCRIPTORS = 8
 
 
-async def listen_on(host: str, port: int) -> list[socket.socket]:
-    """Return a listening socket for every address of the host. Raises OSError."""
+async def listen_on(host: str, port: int, given: GivenSockets = NOTHING_GIVEN) -> list[socket.socket]:
+    """Return a listening socket for every address of the host, opened unless given. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []
     try:
         for family, _, _, _, address in found:
-            sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
+            sockets.append(given.at(address) or socket.create_server(address, family=family, backlog=BACKLOG))
             sockets[-1].settimeout(0)
     except OSError:
         for sock in sockets:

@@ -10,6 +10,7 @@ import uvicorn
 from pydantic import AfterValidator, Field
 from starlette.types import ASGIApp
 
+from gateway.activation import NOTHING_GIVEN, GivenSockets
 from gateway.errors import GatewayError
 from gateway.providers.transport import http_url
 from gateway.settings import Settings
@@ -53,11 +54,15 @@ class HttpUnavailable(GatewayError):
 class HttpServer:
     """One HTTP listener: `bind`, then `serve` until `stop`."""
 
+    NAME = "http"
+    """What a socket that the supervisor gives is called."""
+
     _LONGEST_STOP_S = 2
 
-    def __init__(self, app: ASGIApp, *, listen: str) -> None:
+    def __init__(self, app: ASGIApp, *, listen: str, given: GivenSockets = NOTHING_GIVEN) -> None:
         self._host, self._port = split_listen(listen)
-        self._socket: socket.socket | None = None
+        self._given = given
+        self._sockets: list[socket.socket] = []
         self._server = _QuietServer(
             uvicorn.Config(
                 app,
@@ -75,26 +80,32 @@ class HttpServer:
         )
 
     async def bind(self) -> tuple[str, int]:
-        """Bind the address and return it, with the port that was found for port 0. Raises HttpUnavailable."""
+        """Bind the address and return it, with the port that was found for port 0. Raises HttpUnavailable.
+
+        Of several sockets that the supervisor gives it is the first one's.
+        """
+        self._sockets = self._given.named(self.NAME)
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            family, kind, protocol, _, address = found[0]
-            self._socket = socket.socket(family, kind, protocol)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind(address)
-            self._socket.listen(128)
+            if not self._sockets:
+                found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                family, kind, protocol, _, address = found[0]
+                self._sockets = [self._given.at(address) or socket.socket(family, kind, protocol)]
+                if not self._sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    self._sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    self._sockets[0].bind(address)
+                    self._sockets[0].listen(128)
         except OSError as error:
             self.close()
             raise HttpUnavailable(f"cannot listen on {self._host}:{self._port}: {error.strerror}") from error
-        host, port = self._socket.getsockname()[:2]
+        host, port = self._sockets[0].getsockname()[:2]
         return str(host), int(port)
 
     async def serve(self) -> None:
         """Answer until `stop`. Cancelled, it closes its socket."""
-        if self._socket is None:
+        if not self._sockets:
             raise HttpUnavailable("serve comes after bind")
         try:
-            await self._server.serve(sockets=[self._socket])
+            await self._server.serve(sockets=self._sockets)
         finally:
             for server in getattr(self._server, "servers", ()):
                 server.close()
@@ -106,8 +117,8 @@ class HttpServer:
 
     def close(self) -> None:
         """The address is free again."""
-        if self._socket is not None:
-            self._socket.close()
+        for sock in self._sockets:
+            sock.close()
 
 
 class _QuietServer(uvicorn.Server):
