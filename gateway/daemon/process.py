@@ -194,12 +194,16 @@ class _Process:
             if self._notifier.watchdog_s is not None:
                 watches.append(group.create_task(self._feed_watchdog(self._notifier.watchdog_s), name="watchdog"))
             await self._stop.wait()
+            self._tell_draining()
             for watch in watches:  # they ask the store, which will be closed
                 watch.cancel()
         while True:
-            self._notifier.extend(_EXTEND_BY_S, f"draining; {self._daemon.vitals.count_clients()} clients connected")
-            self._notifier.alive()
             await asyncio.sleep(_EXTEND_EVERY_S)
+            self._tell_draining()
+
+    def _tell_draining(self) -> None:
+        self._notifier.extend(_EXTEND_BY_S, f"draining; {self._daemon.vitals.count_clients()} clients connected")
+        self._notifier.alive()
 
     async def _tell_status(self) -> None:
         """The operator reads it in `systemctl status`."""

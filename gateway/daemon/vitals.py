@@ -102,8 +102,9 @@ class Vitals:
         return "; ".join(words)
 
     async def _commits(self, deadline_s: float) -> bool:
+        # The first timeout cuts the transaction off and waits for its end; the second is for one that has none
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(deadline_s), asyncio.timeout(deadline_s * 0.8):
                 await self.store.beat()
         except StoreUnavailable as error:
             return not isinstance(error.__cause__, TimeoutError)

@@ -1,9 +1,10 @@
 """Store.sending_sms, uncertain_sms, expired_sms, next_due_at, backlog and ping."""
 
 from datetime import timedelta
+from pathlib import Path
 
 from gateway.lifecycle import ReportEvent, SmsEvent, SmsState
-from gateway.store import Store
+from gateway.store import Store, StoreSettings
 from gateway.store.base import LostSms, Settlement
 from gateway.store.outgoing import ReportSettlement
 from tests.store.samples import (
@@ -111,3 +112,25 @@ async def test_backlog_counts_what_is_not_final(store: Store) -> None:
 
 async def test_ping_is_answered(store: Store) -> None:
     await store.ping()
+
+
+async def test_a_beat_is_a_commit_and_changes_no_row(store: Store) -> None:
+    await store.admit(new_order())
+    before = await store.tally()
+    await store.beat()
+    await store.beat()
+
+    assert await store.tally() == before
+
+
+async def test_a_beat_is_flushed_to_the_log_of_sqlite(sqlite_store: Store, sqlite_settings: StoreSettings) -> None:
+    log = sqlite_settings.url.removeprefix("sqlite:///") + "-wal"
+    before = size_of(log)
+    await sqlite_store.beat()
+
+    assert size_of(log) > before
+
+
+def size_of(file: str) -> int:
+    path = Path(file)
+    return path.stat().st_size if path.exists() else 0

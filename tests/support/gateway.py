@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 60.0
+MAIL2SMS = (sys.executable, "-m", "gateway")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +31,14 @@ async def run_command(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     deadline_s: float = STOP_DEADLINE_S,
+    command: Sequence[str] = MAIL2SMS,
+    passed: Sequence[socket.socket] = (),
 ) -> Finished:
     """Run `mail2sms` with these arguments to its end."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "gateway",
+        *command,
         *arguments,
+        pass_fds=[sock.fileno() for sock in passed],
         cwd=cwd,
         env={**_environment(), **(env or {})},
         stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
@@ -102,11 +105,12 @@ async def serve(
     *,
     arguments: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
-    command: Sequence[str] = (sys.executable, "-m", "gateway"),
+    command: Sequence[str] = MAIL2SMS,
+    passed: Sequence[socket.socket] = (),
 ) -> AsyncIterator[GatewayProcess]:
     """Run `mail2sms serve` on a configuration until the block ends; its log lies beside the configuration.
 
-    `command` is the gateway, perhaps under something that watches or disturbs it.
+    `command` is the gateway, perhaps under something that watches or disturbs it; `passed` are sockets it inherits.
     """
     log = config.with_suffix(".log")
     with log.open("ab") as stderr:
@@ -116,6 +120,7 @@ async def serve(
             "--config",
             str(config),
             *arguments,
+            pass_fds=[sock.fileno() for sock in passed],
             env={**_environment(), **(env or {})},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
