@@ -252,7 +252,7 @@ async def supervised(config: Path, folder: Path) -> AsyncIterator[tuple[Supervis
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(path)
         sock.setblocking(False)  # noqa: FBT003 it takes no keyword
-        async with serve(config, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "6000000"}) as gateway:
+        async with serve(config, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "3000000"}) as gateway:
             yield Supervisor(sock), gateway
 
 
