@@ -25,6 +25,7 @@ inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 maillog_file = {folder}/mail.log
 maillog_file_prefixes = {folder}
+smtpd_peername_lookup = no
 relayhost = [127.0.0.1]:{sink}
 queue_run_delay = 1s
 minimal_backoff_time = 1s

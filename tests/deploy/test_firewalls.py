@@ -2,12 +2,14 @@
 
 import asyncio
 import configparser
+import json
 import os
 import re
 import smtplib
 import subprocess
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,9 @@ STRANGER = ("127.0.0.9", 0)
 EMPTY_TABLE = "table inet mail2sms_trial {\n}\n"
 
 
+TRIED = ("authentication_failed", "mail_refused", "connection_refused", "callback_refused")
+NOW = "2026-11-22T08:08:55.040082Z"
+
 # --- fail2ban --------------------------------------------------------------------------------------------------------
 
 
@@ -44,6 +49,10 @@ def noted(lines: list[str], folder: Path) -> list[str]:
     )
     assert "rror" not in found.stderr, found.stderr
     return found.stdout.split()
+
+
+def as_json(event: str, **about: object) -> str:
+    return json.dumps({**about, "event": event, "level": "warning", "timestamp": NOW})
 
 
 def misbehave(smtp: int, other: int, http: int) -> None:
@@ -84,20 +93,18 @@ async def test_fail2ban_notes_who_tries_the_door(tmp_path: Path, form: str) -> N
     tried = [line for line in lines if re.search("authentication_failed|_refused", line)]
     in_journal = [f"gw mail2sms[4711]: {line}" for line in tried]
 
-    assert sorted(noted(lines, tmp_path)) == ["127.0.0.1", *["127.0.0.9"] * 3]
-    assert sorted(noted(in_journal, tmp_path)) == sorted(noted(lines, tmp_path))
+    assert {event for event in TRIED if any(event in line for line in tried)} == set(TRIED)
+    assert Counter(noted(lines, tmp_path)) == {"127.0.0.1": 1, "127.0.0.9": len(tried) - 1}
+    assert noted(in_journal, tmp_path) == noted(lines, tmp_path)
 
 
 def test_fail2ban_notes_nobody_for_what_clients_and_carriers_do_wrong(tmp_path: Path) -> None:
     lines = [
-        '{"cause": "code 1: the key", "reply": "550 5.7.1 Refused with code 1", "event": "mail_refused", '
-        '"peer": "192.0.2.1", "level": "warning", "timestamp": "2026-11-22T08:08:52.891013Z"}',
-        '{"peer": "192.0.2.2", "reason": "too_many", "unlogged": 0, "event": "connection_refused", '
-        '"level": "warning", "timestamp": "2026-11-22T08:08:52.891620Z"}',
-        '{"provider": "a", "reason": "too many at once", "peer": "192.0.2.3", "event": "callback_refused", '
-        '"level": "warning", "timestamp": "2026-11-22T08:08:52.896356Z"}',
-        "2026-11-22T08:08:55.040082Z [warning  ] connection_refused  peer=192.0.2.4 reason=not_a_proxy unlogged=0",
-        "2026-11-22T08:08:55.040082Z [info     ] client_authenticated  account=a peer=192.0.2.5 user=b",
+        as_json("mail_refused", cause="code 1: the key", reply="550 5.7.1 Refused with code 1", peer="192.0.2.1"),
+        as_json("connection_refused", peer="192.0.2.2", reason="too_many", unlogged=0),
+        as_json("callback_refused", provider="a", reason="too many at once", peer="192.0.2.3"),
+        f"{NOW} [warning  ] connection_refused  peer=192.0.2.4 reason=not_a_proxy unlogged=0",
+        f"{NOW} [info     ] client_authenticated  account=a peer=192.0.2.5 user=b",
     ]
 
     assert noted(lines, tmp_path) == []
@@ -106,10 +113,8 @@ def test_fail2ban_notes_nobody_for_what_clients_and_carriers_do_wrong(tmp_path: 
 def test_nobody_can_have_another_noted(tmp_path: Path) -> None:
     """What a stranger may write (a user's name, a cause with his words) is not taken for an address."""
     lines = [
-        r'{"user": "x\", \"peer\": \"198.51.100.1\", \"y\": \"", "event": "authentication_failed", "peer": "192.0.2.1", '
-        '"level": "warning", "timestamp": "2026-11-22T08:08:52.891013Z"}',
-        "2026-11-22T08:08:55.040082Z [warning  ] authentication_failed  account='x peer=198.51.100.2 ' peer=192.0.2.2 "
-        "reason='wrong password' user='x peer=198.51.100.3 '",
+        as_json("authentication_failed", user='x", "peer": "198.51.100.1', peer="192.0.2.1"),
+        f"{NOW} [warning  ] authentication_failed  account='x peer=198.51.100.2 ' peer=192.0.2.2 user='peer=198.51.100.3'",
     ]
 
     assert noted(lines, tmp_path) == ["192.0.2.1", "192.0.2.2"]
