@@ -1,5 +1,6 @@
 """Sockets that a supervisor opens: whose they are, what cannot be used, and the real daemon on them."""
 
+import asyncio
 import os
 import re
 import signal
@@ -15,7 +16,11 @@ from gateway.activation import ActivationError, GivenSockets
 from gateway.cli.examples.client import submit
 from gateway.config import Config
 from tests.daemon.test_daemon import RECIPIENT, SENDER, mail
+from tests.deploy.postfix import free_port
 from tests.support.gateway import run_command, serve
+
+DEADLINE_S = 60.0
+VARIABLES = [f"--setenv={name}" for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ]
 
 # As systemd does it: the sockets from 3 on, and the variables, in the process that becomes the daemon
 AS_SYSTEMD = """
@@ -193,3 +198,43 @@ async def test_a_daemon_with_a_socket_too_many_ends_with_4(config: Config, stack
     assert (finished.status, finished.stdout) == (4, "")
     assert 'the socket "mail2sms.socket" of the supervisor' in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.slow
+async def test_systemd_s_own_program_starts_it_with_the_first_client(config: Config) -> None:
+    port = free_port()
+    starter = ["systemd-socket-activate", f"--listen=127.0.0.1:{port}", "--fdname=smtp", *VARIABLES]
+    process = await asyncio.create_subprocess_exec(
+        *(*starter, sys.executable, "-m", "gateway", "serve", "--config", str(config.path)),
+        cwd=Path(__file__).parents[2],
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    try:
+        await until_open("127.0.0.1", port)
+        async with asyncio.timeout(DEADLINE_S):
+            ready = (await process.stdout.readline()).decode()
+        reply = await submit("127.0.0.1", port, mail("1"), sender=SENDER, recipient=RECIPIENT)
+    finally:
+        process.terminate()
+        async with asyncio.timeout(DEADLINE_S):
+            status = await process.wait()
+
+    assert ready.startswith(f"ready smtp=127.0.0.1:{port} ")
+    assert reply.startswith("250 ")
+    assert status == 0
+
+
+async def until_open(host: str, port: int) -> None:
+    """Somebody listens; the first connection is made and left."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(host, port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return

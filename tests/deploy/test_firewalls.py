@@ -114,7 +114,7 @@ def test_nobody_can_have_another_noted(tmp_path: Path) -> None:
     """What a stranger may write (a user's name, a cause with his words) is not taken for an address."""
     lines = [
         as_json("authentication_failed", user='x", "peer": "198.51.100.1', peer="192.0.2.1"),
-        f"{NOW} [warning  ] authentication_failed  account='x peer=198.51.100.2 ' peer=192.0.2.2 user='peer=198.51.100.3'",
+        f"{NOW} [warning  ] authentication_failed  a='x peer=198.51.100.2 ' peer=192.0.2.2 user='peer=198.51.100.3'",
     ]
 
     assert noted(lines, tmp_path) == ["192.0.2.1", "192.0.2.2"]
