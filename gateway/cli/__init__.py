@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "demo": "Show the whole way of a mail on loopback, with nothing to configure.",
         "serve": "Run the gateway until it is told to stop.",
         "check-config": "Say everything that is wrong with a configuration.",
-        "health": "Say whether the gateway on this machine takes mail, for supervisors of containers.",
+        "health": "Say whether the gateway takes mail, for supervisors of containers.",
         "init": "Write a configuration to start from, and make its store.",
         "migrate": "Make the store, or bring it to this version.",
         "backup": "Make a sound copy of the store, also while the gateway works.",

@@ -17,7 +17,7 @@ def health(
     config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")] = None,
     url: Annotated[str | None, typer.Option("--url", help="Where to ask, in place of the configuration.")] = None,
 ) -> None:
-    """Say whether the gateway on this machine takes mail, for supervisors of containers.
+    """Say whether the gateway takes mail, for supervisors of containers.
 
     Asks /readyz where `[http]` has a `listen`, else for the greeting of an SMTP listener. With `--url`, as in
     http://127.0.0.1:8025/readyz, no configuration is read, which takes a tenth of the time. Exit status 0: it takes
