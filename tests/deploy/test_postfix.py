@@ -1,16 +1,19 @@
 """A real Postfix before the gateway, and behind it: everything comes as it was sent, once, whatever dies meanwhile."""
 
 import asyncio
+import base64
 import email.message
 import re
 import signal
 import sqlite3
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiosmtplib
+import dkim
 import httpx
 import pytest
 
@@ -18,7 +21,7 @@ from gateway.config import load
 from gateway.sandbox import Sandbox
 from gateway.smtp.mailbox import Mailbox
 from gateway.store import migrate
-from tests.deploy.postfix import Postfix, free_port, is_possible, run_postfix
+from tests.deploy.postfix import SHIPPED, Postfix, free_port, is_possible, run_postfix
 from tests.support.accounts import KEYID
 from tests.support.configuration import RECIPIENT, SENDER, write_config
 from tests.support.gateway import GatewayProcess, serve
@@ -46,7 +49,11 @@ class Ground:
         """Hand the mails to Postfix in one session; return its answers."""
         answers = []
         async with aiosmtplib.SMTP(
-            hostname="127.0.0.1", port=self.postfix.port, start_tls=False, timeout=DEADLINE_S
+            hostname="127.0.0.1",
+            port=self.postfix.port,
+            start_tls=False,
+            timeout=DEADLINE_S,
+            source_address=("127.0.0.7", 0),
         ) as client:
             for content in mails:
                 await client.mail(SENDER, options=["BODY=8BITMIME"])
@@ -62,16 +69,26 @@ class Ground:
 
 
 @asynccontextmanager
-async def ground(folder: Path, sandbox: Sandbox, mailbox: Mailbox, **store: object) -> AsyncIterator[Ground]:
+async def ground(
+    folder: Path, sandbox: Sandbox, mailbox: Mailbox, *, milter: int | None = None, **sections: dict[str, object]
+) -> AsyncIterator[Ground]:
+    """Stand Postfix up. With `milter` it asks OpenDKIM there, and the gateway believes nothing but what that says."""
     port = free_port()
-    async with run_postfix(gateway=port, sink=mailbox.address[1]) as postfix:
+    more = {} if milter is None else {"smtpd_milters": f"inet:127.0.0.1:{milter}", "milter_default_action": "tempfail"}
+    smtp: dict[str, object] = {"listen": [f"127.0.0.1:{port}"]}
+    account: dict[str, object] = {}
+    if milter is not None:
+        smtp["networks"], account["auth"] = [], ["authres"]
+        sections["senders"] = {"relays": [{"networks": ["127.0.0.1/32"], "authserv_id": "mx.example.org"}]}
+    async with run_postfix(gateway=port, sink=mailbox.address[1], more=more) as postfix:
         config = write_config(
             folder / "gateway.toml",
             smarthost=("127.0.0.1", postfix.port),
             carrier=sandbox.url,
-            smtp={"listen": [f"127.0.0.1:{port}"]},
+            account=account,
+            smtp=smtp,
             http={"listen": "127.0.0.1:0"},
-            store=store,
+            **sections,
         )
         await migrate(load(config, environ={}).store)
         yield Ground(postfix=postfix, config=config, sandbox=sandbox, mailbox=mailbox)
@@ -176,7 +193,7 @@ async def test_ten_megabytes_pass_connections_are_kept_and_the_rest_is_refused_a
 
 
 async def test_a_451_is_tried_again_until_it_is_taken_once(tmp_path: Path, sandbox: Sandbox, mailbox: Mailbox) -> None:
-    async with ground(tmp_path, sandbox, mailbox, busy_timeout_s=1) as here, serve(here.config):
+    async with ground(tmp_path, sandbox, mailbox, store={"busy_timeout_s": 1}) as here, serve(here.config):
         with closing(sqlite3.connect(here.config.with_name("gateway.db"), isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             await here.send(order(1, "Salut"))
@@ -212,3 +229,65 @@ async def test_a_gateway_that_is_killed_after_it_stored_and_before_it_said_so_do
     assert texts == ["Salut"]
     assert count_stored(here.config) == 1
     assert '"event": "mail_retransmitted"' in again.read_log()
+
+
+# --- OpenDKIM --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def run_opendkim(folder: Path, port: int, public_key: str) -> AsyncIterator[None]:
+    """OpenDKIM is at work, set up by `deploy/postfix`; the key that it would ask the DNS for is in a file."""
+    (folder / "keys").write_text(f"test._domainkey.masociete.com v=DKIM1; k=rsa; p={public_key}\n")
+    places = {"Socket": f"inet:{port}@127.0.0.1", "Syslog": "no", "TestPublicKeys": str(folder / "keys")}
+    shipped = (SHIPPED / "opendkim.conf").read_text().splitlines()
+    kept = [line for line in shipped if line.split(" ")[0] not in places]
+    config = folder / "opendkim.conf"
+    config.write_text("\n".join([*kept, *(f"{key} {value}" for key, value in places.items())]) + "\n")
+    process = await asyncio.create_subprocess_exec("opendkim", "-f", "-x", str(config))
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    break
+        yield
+    finally:
+        process.terminate()
+        async with asyncio.timeout(DEADLINE_S):
+            await process.wait()
+
+
+async def test_who_has_signed_is_believed_and_who_says_so_himself_is_not(
+    tmp_path: Path, sandbox: Sandbox, mailbox: Mailbox
+) -> None:
+    private, public = make_key(tmp_path)
+    port = free_port()
+    good = order(1, "Sign")
+    good = dkim.sign(good, b"test", b"masociete.com", private, include_headers=[b"From", b"To", b"Content-Type"]) + good
+    claim = b"Authentication-Results: mx.example.org; dkim=pass header.d=masociete.com\r\n"
+    async with (
+        run_opendkim(tmp_path, port, public),
+        ground(tmp_path, sandbox, mailbox, milter=port) as here,
+        serve(here.config) as gateway,
+    ):
+        await here.send(claim + order(2, "Faux"))
+        await here.postfix.until_logged(r"status=bounced .*said: 550 5\.7\.1")
+        await here.send(good)
+        texts = await here.texts(1)
+
+    assert texts == ["Sign"]
+    assert gateway.read_log().count('"event": "mail_refused"') == 1
+
+
+def make_key(folder: Path) -> tuple[bytes, str]:
+    """Make a key; return its private half as PEM, its public one as DKIM publishes it."""
+    file = folder / "private.pem"
+    subprocess.run(["openssl", "genrsa", "-traditional", "-out", str(file), "2048"], check=True, capture_output=True)
+    public = subprocess.run(
+        ["openssl", "rsa", "-in", str(file), "-pubout", "-outform", "DER"], check=True, capture_output=True
+    )
+    return file.read_bytes(), base64.b64encode(public.stdout).decode()
