@@ -192,7 +192,7 @@ async def test_a_carrier_leads_the_gateway_nowhere(tmp_path: Path) -> None:
             headers = (f"Location: {form}", f"Refresh: 0; url={form}", f"Link: <{form}>; rel=preload")
             await says(answer(f'{{"url": "{form}"}}'.encode(), *headers, status=status))(writer)
 
-        async with Carrier(redirect) as carrier, siege(tmp_path, carrier) as ground:
+        async with Carrier(redirect) as carrier, siege(tmp_path, carrier, provider={"batch_size": 1}) as ground:
             for number in range(len(remaining)):
                 await submit(ground, make_mail(str(number), f"06010203{number:02d}"))
             await ground.until(lambda: not remaining)
