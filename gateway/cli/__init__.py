@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "Look at the real installation, and say what to do.",
         "purge": "Erase now what is older than it is to be kept.",
         "forget": "Erase everything that names a telephone number, at once.",
-        "account": "Write the block of the configuration for a new account.",
+        "account": "Write what stands in the configuration for an account: all of it, or a new key.",
         "password": "Print the hash of a password, for the configuration.",
         "credit": "Show and change what accounts may still send, counted in parts.",
         "quota": "Show and reset what accounts used of their quotas.",

@@ -1,6 +1,7 @@
 """`mail2sms account`: blocks of the configuration, written for one's clients (docs/protocol.md §10.1)."""
 
 import secrets
+import sys
 from typing import Annotated
 
 import tomlkit
@@ -8,7 +9,10 @@ import typer
 from pydantic import ValidationError
 
 from gateway.cli import new_group
+from gateway.cli.exits import ConfigOption
+from gateway.config import Config, load
 from gateway.policy.accounts import Account
+from gateway.providers.isendpro import IsendproSettings
 
 _KEYID_BYTES = 16
 
@@ -28,7 +32,7 @@ account = new_group()
 
 @account.callback()
 def _account() -> None:
-    """Write the block of the configuration for a new account."""
+    """Write what stands in the configuration for an account: all of it, or a new key."""
 
 
 @account.command("new")
@@ -69,6 +73,46 @@ def new(
     for key in given:
         if key in values:
             print(f"{key} = {tomlkit.item(values[key]).as_string()}")
+
+
+@account.command("rotate")
+def rotate(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the account.")], *, config: ConfigOption
+) -> None:
+    """Print the lines that give an account a fresh key, and let the present one be good too until it is taken out.
+
+    The configuration is not changed. The lines hold both keys: they are secrets.
+    """
+    settings = load(config)
+    found = next((one for one in settings.accounts if one.name == name), None)
+    if found is None or found.keyid is None:
+        known = ", ".join(one.name for one in settings.accounts)
+        raise typer.BadParameter(f'there is no account "{name}" in {config}, but: {known}', param_hint="NAME")
+    if found.previous_keyid is not None:
+        sys.stderr.write("warning: the account has a previous key already, which these lines make invalid\n")
+    for carrier in _who_is_passed_the_key(settings, found):
+        print(f'# Carrier "{carrier}" is passed the new key from the reload on: it has to know it first.')
+    fresh = secrets.token_hex(_KEYID_BYTES)
+    if found.keyid_file is None:
+        print(f'# In the block of account "{name}", in place of keyid; then reload (SIGHUP):')
+        print(f"keyid = {_toml(fresh)}")
+        print(f"previous_keyid = {_toml(found.keyid.get_secret_value())}")
+        return
+    moved = f"{found.keyid_file}.previous"
+    print(f"# 1. Move the file {found.keyid_file} to {moved}, with its owner and mode.")
+    print(f"# 2. Write a new {found.keyid_file}, with the same owner and mode, that holds {fresh}")
+    print(f'# 3. In the block of account "{name}", beside keyid_file; then reload (SIGHUP):')
+    print(f"previous_keyid_file = {_toml(moved)}")
+
+
+def _who_is_passed_the_key(settings: Config, found: Account) -> list[str]:
+    """Return the carriers of the account that have no key of their own."""
+    keyless = {one.name for one in settings.providers if isinstance(one, IsendproSettings) and one.keyid is None}
+    return [name for name in found.all_providers if name in keyless]
+
+
+def _toml(value: str) -> str:
+    return tomlkit.item(value).as_string()
 
 
 def _check(values: dict[str, object]) -> Account:

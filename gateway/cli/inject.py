@@ -5,8 +5,9 @@ import json
 
 import typer
 
+from gateway.cli.client import CertificateOption, ListenerOption, PeerOption, Said, TlsOption, UserOption, compose
 from gateway.cli.exits import BAD, OK, STORE_OR_NETWORK, ConfigOption, JsonOption
-from gateway.cli.mail_file import FileArgument, PeerOption, SenderOption, find_sender, read_mail, read_peer, receive
+from gateway.cli.mail_file import FileArgument, SenderOption, find_sender, read_mail, receive
 from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.daemon.building import build_intake, inline_reader
@@ -24,6 +25,10 @@ def inject(
     config: ConfigOption,
     sender: SenderOption = None,
     peer: PeerOption = "127.0.0.1",
+    listener: ListenerOption = None,
+    user: UserOption = None,
+    certificate: CertificateOption = None,
+    tls: TlsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Submit a mail as if it had come by SMTP, and print the reply.
@@ -31,24 +36,18 @@ def inject(
     It is stored with all it causes; a running gateway sends the SMS and the reports. Line ends become CRLF. Exit status
     0 when it was taken (250), 1 when it was refused (5xx), 4 when it is to be tried again later (4xx).
     """
-    client = read_peer(peer)
+    said = Said(peer=peer, listener=listener, user=user, certificate=certificate, is_encrypted=tls)
     mail = read_mail(file)
     settings = load(config)
     register_secrets(settings.secrets)
     set_up_logging(form=settings.log.format, level=settings.log.level)
     content = receive(mail, settings.smtp)
-    if isinstance(content, Reply):
-        reply = content
-    else:
-        submission = Submission(
-            content=content,
-            envelope_from=find_sender(content) if sender is None else sender,
-            peer=client,
-            listener=LISTENER,
-            networks=settings.smtp.networks,
-            mode=settings.smtp.mode,
-        )
-        reply = asyncio.run(_submit(settings, submission))
+    brought: Submission | Reply = (
+        content
+        if isinstance(content, Reply)
+        else compose(content, find_sender(content) if sender is None else sender, said, settings, default=LISTENER)
+    )
+    reply = brought if isinstance(brought, Reply) else asyncio.run(_submit(settings, brought))
     if as_json:
         print(json.dumps({"code": reply.code, "enhanced": reply.enhanced, "text": reply.text}))
     else:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -10,18 +10,31 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gateway.cli.client import (
+    CertificateOption,
+    ListenerOption,
+    PeerOption,
+    Said,
+    TlsOption,
+    UserOption,
+    compose,
+    read_peer,
+)
 from gateway.cli.exits import BAD, OK, ConfigOption, JsonOption
-from gateway.cli.mail_file import FileArgument, PeerOption, SenderOption, find_sender, read_mail, read_peer, receive
+from gateway.cli.mail_file import FileArgument, SenderOption, find_sender, read_mail, receive
 from gateway.cli.schema_findings import find_schema_faults
 from gateway.clock import SystemClock
 from gateway.config import Config, load
-from gateway.daemon.building import build_judge, reading_limits, report_rules
+from gateway.daemon.building import build_explaining_vouching, build_judge, reading_limits, report_rules
 from gateway.intake import Reply, Submission
 from gateway.intake.findings import PLACEHOLDER_ID, Findings, Report, Sms, find, find_in_form
 from gateway.intake.forecast import make_forecast
 from gateway.intake.judging import Taken
 from gateway.intake.order import Arrival
+from gateway.intake.standing import find_standing
 from gateway.lifecycle import MailId
+from gateway.log import set_up_logging
+from gateway.policy.accounts import Accounts, AuthMethod
 from gateway.policy.sender import NOT_PROVEN
 from gateway.protocol.envoi import Mode
 from gateway.store import Store, StoreError
@@ -29,6 +42,9 @@ from gateway.store.base import Foreseen, Order
 
 LISTENER = "lint"
 
+DnsOption = Annotated[
+    bool, typer.Option("--dns", help="Ask the DNS about signatures (dkim) and addresses (spf), as the gateway does.")
+]
 ModeOption = Annotated[
     bool | None,
     typer.Option(
@@ -46,6 +62,11 @@ def lint(
     strict: ModeOption = None,
     sender: SenderOption = None,
     peer: PeerOption = "127.0.0.1",
+    listener: ListenerOption = None,
+    user: UserOption = None,
+    certificate: CertificateOption = None,
+    tls: TlsOption = False,
+    dns: DnsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what would become of a mail, without sending or storing anything.
@@ -54,23 +75,22 @@ def lint(
     The store is looked into, if it is there, for the emailId. Line ends become CRLF. Exit status 0 when every SMS would
     go and, with --strict, all of it obeys the schemas; 1 when not.
     """
-    client = read_peer(peer)
+    said = Said(peer=peer, listener=listener, user=user, certificate=certificate, is_encrypted=tls)
     mail = read_mail(file)
     settings = load(config)
+    set_up_logging(level="error")
     content = receive(mail, settings.smtp)
     mode = None if strict is None else Mode.STRICT if strict else Mode.LENIENT
-    if isinstance(content, Reply):
-        findings = find_in_form(content, envelope_from=sender or "", peer=client)
+    brought = (
+        content
+        if isinstance(content, Reply)
+        else compose(content, find_sender(content) if sender is None else sender, said, settings, default=LISTENER)
+    )
+    if isinstance(brought, Reply):
+        findings = find_in_form(brought, envelope_from=sender or "", peer=read_peer(peer))
     else:
-        submission = Submission(
-            content=content,
-            envelope_from=find_sender(content) if sender is None else sender,
-            peer=client,
-            listener=LISTENER,
-            networks=settings.smtp.networks,
-            mode=mode or settings.smtp.mode,
-        )
-        findings = asyncio.run(examine(settings, submission, mode=mode, now=SystemClock().now()))
+        submission = replace(brought, mode=mode or brought.mode)
+        findings = asyncio.run(examine(settings, submission, mode=mode, now=SystemClock().now(), asks_dns=dns))
     if as_json:
         print(json.dumps(asdict(findings), default=datetime.isoformat))
     else:
@@ -78,13 +98,19 @@ def lint(
     raise typer.Exit(OK if findings.ok else BAD)
 
 
-async def examine(settings: Config, submission: Submission, *, mode: Mode | None, now: datetime) -> Findings:
+async def examine(
+    settings: Config, submission: Submission, *, mode: Mode | None, now: datetime, asks_dns: bool = False
+) -> Findings:
     """Return what would become of the mail at this instant; `mode`, if given, goes before every account's own.
 
     Asked for strictly, it is also held against the schemas.
     """
     arrival = Arrival(submission=submission, mail_id=MailId(PLACEHOLDER_ID), at=now)
-    judgement = await build_judge(settings, mode=mode).judge(arrival)
+    remarks: list[tuple[AuthMethod, str]] = []
+    vouching = build_explaining_vouching(settings, lambda *remark: remarks.append(remark), asks_dns=asks_dns)
+    judge = build_judge(settings, mode=mode, vouching=vouching)
+    client = await judge.identify(submission)
+    judgement = await judge.judge(arrival, client)
     foreseen, remark = None, None
     if isinstance(judgement, Taken):
         foreseen, remark = await _ask_store(settings, judgement.written.order)
@@ -96,6 +122,7 @@ async def examine(settings: Config, submission: Submission, *, mode: Mode | None
         peer=submission.peer,
         now=now,
         remark=remark,
+        standing=find_standing(judgement, client, Accounts(settings.accounts), submission, remarks, asks_dns=asks_dns),
         schema=find_schema_faults(submission.content, forecast, limits) if mode is Mode.STRICT else None,
     )
 
@@ -125,6 +152,7 @@ class _Page:
         """Print all of it."""
         self._show_verdict(findings)
         self._show_mail(findings)
+        self._show_standing(findings)
         self._show_schema(findings)
         self._show_order(findings)
         previous: Sms | None = None
@@ -164,6 +192,18 @@ class _Page:
             for one in findings.tolerances:
                 detail = f" ({one.detail})" if one.detail else ""
                 self._line("tolerated", f"{one.name}{detail}: {one.sentence}")
+
+    def _show_standing(self, findings: Findings) -> None:
+        standing = findings.standing
+        if standing is None:
+            return
+        self._title("Who may send")
+        if standing.key:
+            self._line("keyid", standing.key)
+        if not standing.tried:
+            self._line("domain", "the sender's belongs to no account")
+        for one in standing.tried:
+            self._line(f"{one.account}, {one.method}", f"{'yes' if one.holds else 'no'}: {one.why}")
 
     def _show_schema(self, findings: Findings) -> None:
         if findings.schema is None:

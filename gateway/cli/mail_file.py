@@ -2,7 +2,6 @@
 
 import re
 import sys
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,6 @@ from gateway.smtp.settings import SmtpSettings
 
 FileArgument = Annotated[str, typer.Argument(metavar="FILE.eml", help="The mail; `-` reads it from stdin.")]
 SenderOption = Annotated[str | None, typer.Option(help="Envelope sender; the address of From: unless given.")]
-PeerOption = Annotated[str, typer.Option(help="Address of the client it is said to come from.")]
 
 _MAX_BYTES = 104_857_601
 """One more than the largest `max_mail_bytes` there can be."""
@@ -52,11 +50,3 @@ def read_mail(file: str) -> bytes:
             return stream.read(_MAX_BYTES)
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be read: {error.strerror}", param_hint="FILE.eml") from None
-
-
-def read_peer(peer: str) -> str:
-    """Return the address as it is usually written."""
-    try:
-        return str(ip_address(peer))
-    except ValueError:
-        raise typer.BadParameter(f"{peer} is not an address", param_hint="--peer") from None

@@ -25,7 +25,7 @@ def find_contradictions(raw: Mapping[str, object]) -> Iterator[Problem]:
     yield from _doubles("accounts", "name", accounts)
     yield from _doubles("providers", "name", providers)
     yield from _doubles("users", "name", users)
-    yield from _doubles("accounts", "keyid", accounts)
+    yield from _double_keys(accounts)
     http = raw.get("http")
     yield from _doubles("http.tokens", "name", _blocks(http.get("tokens") if isinstance(http, Mapping) else None))
     own = _own_addresses(raw)
@@ -47,6 +47,9 @@ def find_doubts(document: Document) -> Iterator[Problem]:
     """Everything that works and is probably not what was meant."""
     for index, account in enumerate(document.accounts):
         yield from _doubts_about_account(f"accounts[{index}]", account)
+        if account.require_tls and document.smtp.starttls is None:
+            message = "is true, and there is no certificate (smtp.starttls): no mail of the account can be taken"
+            yield Problem(path=f"accounts[{index}].require_tls", message=message)
         if AuthMethod.AUTHRES in account.auth and not document.senders.relays:
             message = '"authres" proves nobody: there is no relay in [[senders.relays]]'
             yield Problem(path=f"accounts[{index}].auth", message=message)
@@ -106,8 +109,10 @@ def _doubts_about_callbacks(document: Document) -> Iterator[Problem]:
 
 
 def _doubts_about_account(path: str, account: Account) -> Iterator[Problem]:
-    if account.keyid and len(account.keyid.get_secret_value()) < _SHORT_KEYID_CHARS:
-        yield Problem(path=f"{path}.keyid", message=f"is shorter than {_SHORT_KEYID_CHARS} characters: easy to guess")
+    for name, key in (("keyid", account.keyid), ("previous_keyid", account.previous_keyid)):
+        if key and len(key.get_secret_value()) < _SHORT_KEYID_CHARS:
+            message = f"is shorter than {_SHORT_KEYID_CHARS} characters: easy to guess"
+            yield Problem(path=f"{path}.{name}", message=message)
     if AuthMethod.SPF in account.auth:
         message = '"spf" is proven by everybody whose mails leave through the same provider: "dkim" is better'
         yield Problem(path=f"{path}.auth", message=message)
@@ -190,9 +195,19 @@ def _doubles(section: str, key: str, blocks: Blocks) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, block in blocks:
         value = block.get(key)
-        # The value is not repeated: a keyid is a secret.
         if isinstance(value, str) and (earlier := first.setdefault(value, index)) != index:
             yield Problem(path=f"{section}[{index}].{key}", message=f"is the {key} of {section}[{earlier}] too")
+
+
+def _double_keys(accounts: Blocks) -> Iterator[Problem]:
+    """No key may be another account's too, present or previous. It is not repeated: it is a secret."""
+    first: dict[str, tuple[int, str]] = {}
+    for index, account in accounts:
+        for key in ("keyid", "previous_keyid"):
+            value = account.get(key)
+            if isinstance(value, str) and (earlier := first.setdefault(value, (index, key))) != (index, key):
+                whose = f"the {earlier[1]} of accounts[{earlier[0]}] too"
+                yield Problem(path=f"accounts[{index}].{key}", message=f"is {whose}")
 
 
 def _unknown_providers(path: str, block: Mapping[str, object], known: Sequence[str]) -> Iterator[Problem]:

@@ -7,12 +7,12 @@ from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.daemon.room import Room
 from gateway.daemon.shortage import DiskWatch
-from gateway.identity.vouching import Vouching
+from gateway.identity.vouching import Remark, Vouching
 from gateway.intake import Intake, IntakeRules, Reply, Submission
 from gateway.intake.judging import Judge
 from gateway.lifecycle import SmsState
 from gateway.overruns import Overruns
-from gateway.policy.accounts import Accounts, AuthMethod
+from gateway.policy.accounts import Accounts, AuthMethod, Network
 from gateway.policy.optout import find_exempt, list_keepers
 from gateway.policy.texts import TEXT_PROFILES, TextProfile, described_profile
 from gateway.protocol.reading import Limits, Mode
@@ -85,7 +85,7 @@ def _mail_counter(turnaways: Turnaways | None) -> Callable[[Submission, Reply, s
     return note
 
 
-def build_judge(config: Config, *, mode: Mode | None = None) -> Judge:
+def build_judge(config: Config, *, mode: Mode | None = None, vouching: Vouching | None = None) -> Judge:
     """Return what decides about mails, the same as in the stage; `mode`, if given, is every account's."""
     accounts = [account.model_copy(update={"mode": mode}) if mode else account for account in config.accounts]
     return Judge(
@@ -93,7 +93,7 @@ def build_judge(config: Config, *, mode: Mode | None = None) -> Judge:
         text_profiles=text_profiles(config),
         rules=intake_rules(config),
         reader=inline_reader(config),
-        vouching=build_vouching(config, SystemClock()),
+        vouching=vouching or build_vouching(config, SystemClock()),
     )
 
 
@@ -101,6 +101,11 @@ def build_vouching(config: Config, clock: Clock) -> Vouching:
     """Return what asks who vouches for senders. Raises DnsUnusable."""
     needs_dns = any(not {AuthMethod.DKIM, AuthMethod.SPF}.isdisjoint(account.auth) for account in config.accounts)
     return Vouching(config.senders, clock, needs_dns=needs_dns)
+
+
+def build_explaining_vouching(config: Config, remark: Remark, *, asks_dns: bool) -> Vouching:
+    """Return the same, which says why something proves nothing; not asked, the DNS is silent. Raises DnsUnusable."""
+    return Vouching(config.senders, SystemClock(), needs_dns=asks_dns, remark=remark)
 
 
 def inline_reader(config: Config) -> Reader:
@@ -201,6 +206,11 @@ def smtp_users(config: Config) -> tuple[User, ...]:
         for user in config.users
         if user.password_hash is not None
     )
+
+
+def account_networks(config: Config) -> tuple[Network, ...]:
+    """Return the networks that accounts trust, each once."""
+    return tuple(dict.fromkeys(network for account in config.accounts for network in account.networks))
 
 
 def text_profiles(config: Config) -> dict[str, TextProfile]:

@@ -19,7 +19,7 @@ from gateway.activation import NOTHING_GIVEN, GivenSockets
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.daemon.addresses import Addresses, all_listeners
-from gateway.daemon.building import build_vouching, reader_pool, smtp_users, text_profiles
+from gateway.daemon.building import account_networks, build_vouching, reader_pool, smtp_users, text_profiles
 from gateway.daemon.ownership import sole_owner
 from gateway.daemon.parts import Ground, Parts
 from gateway.daemon.soundness import Soundness
@@ -206,7 +206,7 @@ class Daemon:
         parts.intake.reconfigure(present.accounts, text_profiles(config), vouching)
         parts.balances.reconfigure(present.carriers)  # before the carriers that are gone are closed
         await parts.dispatcher.reconfigure(present.accounts, present.carriers)
-        await parts.listener.reload(smtp_users(config))
+        await parts.listener.reload(smtp_users(config), account_networks(config))
 
     def _sections_that_wait(self, config: Config) -> list[str]:
         fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")

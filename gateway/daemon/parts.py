@@ -9,6 +9,7 @@ from gateway.balances import Balances
 from gateway.clock import Clock
 from gateway.config import Config
 from gateway.daemon.building import (
+    account_networks,
     asking_windows,
     build_intake,
     build_overruns,
@@ -182,6 +183,7 @@ class Parts:
             config.smtp,
             self.intake,
             users=smtp_users(config),
+            networks=account_networks(config),
             clock=ground.clock,
             given=ground.given,
             find_shortage=self.room.find_shortage,

@@ -31,6 +31,14 @@ Tags = dict[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """One that is not worth checking, and why."""
+
+    position: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
     """One that is worth checking. `position` counts all signatures of the mail, from the top."""
 
@@ -47,8 +55,11 @@ class Signature:
 
 def find_signatures(
     header: bytes, sender: str, *, is_wanted: Callable[[str], bool], now: datetime, max_age: timedelta
-) -> tuple[Signature, ...]:
-    """Return the signatures worth checking of a header block, empty line included; `sender` is the address in From:."""
+) -> tuple[Signature | Unfit, ...]:
+    """Return the signatures of a header block, empty line included; those worth checking are `MAX_SIGNATURES` at most.
+
+    `sender` is the address in From:.
+    """
     try:
         fields, _ = dkim.rfc822_parse(header)
     except dkim.MessageFormatError:
@@ -58,25 +69,26 @@ def find_signatures(
         return ()  # dkimpy reads this header otherwise than we do
     counts = {wanted: sum(name.lower() == wanted for name, _ in fields) for wanted in _MUST_BE_SIGNED}
     values = [value for name, value in fields if name.lower() == b"dkim-signature"]
-    return tuple(_choose(values, counts, is_wanted=is_wanted, now=now, max_age=max_age))[:MAX_SIGNATURES]
+    return tuple(_choose(values, counts, is_wanted=is_wanted, now=now, max_age=max_age))
 
 
-def is_good_key(record: bytes, signature: Signature) -> bool:
-    """Tell whether the key may be used for mail, and for this signature."""
+def find_fault_of_key(record: bytes, signature: Signature) -> str | None:
+    """Return why the key may not be used for mail, or not for this signature; None: it may."""
     try:
         tags: Tags = parse_tag_value(record)
     except InvalidTagValueList:
-        return False
+        return "its key is malformed"
     flags = _words(tags.get(b"t", b""))
-    return (
-        tags.get(b"v", b"DKIM1") == b"DKIM1"
-        and tags.get(b"k", b"rsa") == b"rsa"
-        and bool(tags.get(b"p"))  # empty: revoked
-        and b"y" not in flags  # testing: to be treated as if there were no signature
-        and not (b"s" in flags and signature.is_of_a_subdomain)
-        and (b"h" not in tags or b"sha256" in _words(tags[b"h"]))
-        and not _words(tags.get(b"s", b"*")).isdisjoint({b"*", b"email"})
+    faults = (
+        (tags.get(b"v", b"DKIM1") != b"DKIM1", "its key is of another version (v=)"),
+        (tags.get(b"k", b"rsa") != b"rsa", "its key is not RSA (k=)"),
+        (not tags.get(b"p"), "its key is revoked (empty p=)"),
+        (b"y" in flags, "its key is in testing (t=y)"),  # to be treated as if there were no signature
+        (b"s" in flags and signature.is_of_a_subdomain, "its key is not for sub-domains (t=s)"),
+        (b"h" in tags and b"sha256" not in _words(tags[b"h"]), "its key is not for SHA-256 (h=)"),
+        (_words(tags.get(b"s", b"*")).isdisjoint({b"*", b"email"}), "its key is not for mail (s=)"),
     )
+    return next((why for is_fault, why in faults if is_fault), None)
 
 
 def verify(content: bytes, signature: Signature, record: bytes) -> bool:
@@ -99,16 +111,25 @@ def _choose(
     is_wanted: Callable[[str], bool],
     now: datetime,
     max_age: timedelta,
-) -> Iterator[Signature]:
+) -> Iterator[Signature | Unfit]:
+    chosen = 0
     for position, value in enumerate(values):
         try:
             tags: Tags = parse_tag_value(value)
         except InvalidTagValueList:
+            yield Unfit(position=position, why="it is malformed")
             continue
         domain, selector = tags.get(b"d", b""), tags.get(b"s", b"")
-        if not (_DOMAIN.fullmatch(domain) and _SELECTOR.fullmatch(selector)) or not is_wanted(domain.decode().lower()):
-            continue
-        if _is_sound(tags, counts) and _is_in_time(tags, now, max_age):
+        if not (_DOMAIN.fullmatch(domain) and _SELECTOR.fullmatch(selector)):
+            yield Unfit(position=position, why="its d= or s= is malformed")
+        elif not is_wanted(domain.decode().lower()):
+            yield Unfit(position=position, why="its d= is not the sender's domain or above it, or not the account's")
+        elif why := _find_fault(tags, counts) or _find_fault_in_time(tags, now, max_age):
+            yield Unfit(position=position, why=why)
+        elif chosen == MAX_SIGNATURES:
+            yield Unfit(position=position, why=f"{MAX_SIGNATURES} others stand above it")
+        else:
+            chosen += 1
             named = tags.get(b"i", b"@" + domain).rpartition(b"@")[2]
             yield Signature(
                 position=position,
@@ -118,25 +139,36 @@ def _choose(
             )
 
 
-def _is_sound(tags: Tags, counts: dict[bytes, int]) -> bool:
+def _find_fault(tags: Tags, counts: dict[bytes, int]) -> str | None:
+    """Return why the signature would prove nothing even if it held."""
     signed = [name.strip().lower() for name in tags.get(b"h", b"").split(b":")]
-    return (
-        tags.get(b"v") == b"1"
-        and tags.get(b"a") == b"rsa-sha256"
-        and b"l" not in tags
-        and all(signed.count(name) >= count for name, count in counts.items())
-        and counts[b"content-type"] <= 1
-        and counts[b"content-transfer-encoding"] <= 1
+    faults = (
+        (tags.get(b"v") != b"1", "it is of another version (v=)"),
+        (tags.get(b"a") != b"rsa-sha256", "it is not rsa-sha256 (a=)"),
+        (b"l" in tags, "it covers a part of the body only (l=)"),
+        (
+            any(signed.count(name) < count for name, count in counts.items()),
+            "it does not sign From, Content-Type and Content-Transfer-Encoding as often as they are there (h=)",
+        ),
+        (
+            counts[b"content-type"] > 1 or counts[b"content-transfer-encoding"] > 1,
+            "Content-Type or Content-Transfer-Encoding is there twice",
+        ),
     )
+    return next((why for is_fault, why in faults if is_fault), None)
 
 
-def _is_in_time(tags: Tags, now: datetime, max_age: timedelta) -> bool:
+def _find_fault_in_time(tags: Tags, now: datetime, max_age: timedelta) -> str | None:
     made, ends = tags.get(b"t"), tags.get(b"x")
     if any(value is not None and not _SECONDS.fullmatch(value) for value in (made, ends)):
-        return False
+        return "its t= or x= is malformed"
     age = timedelta(0) if made is None else timedelta(seconds=now.timestamp() - int(made))
     left = timedelta(0) if ends is None else timedelta(seconds=int(ends) - now.timestamp())
-    return -_CLOCKS_DIFFER <= age <= max_age and left >= timedelta(0)
+    if age < -_CLOCKS_DIFFER:
+        return "it is from the future (t=)"
+    if age > max_age:
+        return "it is older than max_signature_age_s (t=)"
+    return "it has run out (x=)" if left < timedelta(0) else None
 
 
 def _read_sender(value: bytes) -> str | None:

@@ -9,7 +9,7 @@ Diagnostics: event `sender_unheard` (warning); metric `mail2sms_senders_vouched_
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from ipaddress import ip_address
@@ -23,7 +23,7 @@ from gateway.clock import Clock
 from gateway.identity.names import DnsSilent, Names, NamesForSpf
 from gateway.identity.relay_results import find_passed_domains
 from gateway.identity.settings import SenderSettings
-from gateway.identity.signatures import Signature, find_signatures, is_good_key, verify
+from gateway.identity.signatures import Signature, Unfit, find_fault_of_key, find_signatures, verify
 from gateway.metrics import REGISTRY
 from gateway.policy.accounts import Account, AuthMethod
 from gateway.policy.addresses import parse_address
@@ -62,11 +62,22 @@ class Letter:
         return any(method in claimant.auth and claimant.owns_domain(domain) for claimant in self.claimants)
 
 
+Remark = Callable[[AuthMethod, str], None]
+"""Told why something proves nothing, in words for operators."""
+
+
+def _keep_quiet(_method: AuthMethod, _remark: str) -> None:
+    """Nobody wants to know."""
+
+
 class Vouching:
     """Asks for everybody's word; any number of mails at the same time."""
 
-    def __init__(self, settings: SenderSettings, clock: Clock, *, needs_dns: bool) -> None:
+    def __init__(
+        self, settings: SenderSettings, clock: Clock, *, needs_dns: bool, remark: Remark = _keep_quiet
+    ) -> None:
         """Raises DnsUnusable when the DNS is needed and no server is known."""
+        self._remark = remark
         self._settings = settings
         self._clock = clock
         self._names = Names(settings) if needs_dns else None
@@ -98,7 +109,7 @@ class Vouching:
         """Yield each word, and False with it when it could not be heard; the cheapest first."""
         for domain in self._read_relay(client, letter):
             yield Voucher(method=AuthMethod.AUTHRES, domain=domain), True
-        for signature in self._find_signatures(letter):
+        for signature in self._choose_signatures(letter):
             voucher = Voucher(method=AuthMethod.DKIM, domain=signature.domain)
             try:
                 if await self._holds(letter.content, signature):
@@ -113,6 +124,10 @@ class Vouching:
                     yield voucher, True
             except DnsSilent:
                 yield voucher, False
+        elif _uses(letter, AuthMethod.SPF):
+            self._remark(
+                AuthMethod.SPF, "the envelope sender's domain is not that of From: or above it, or not its own"
+            )
 
     def _read_relay(self, client: Client, letter: Letter) -> list[str]:
         try:
@@ -120,14 +135,27 @@ class Vouching:
         except ValueError:
             return []
         found: set[str] = set()
-        for relay in self._settings.relays:
-            if any(peer in network for network in relay.networks):
-                found |= find_passed_domains(letter.block, relay.authserv_id, received_above=relay.received_above)
+        relays = [relay for relay in self._settings.relays if any(peer in network for network in relay.networks)]
+        for relay in relays:
+            found |= find_passed_domains(letter.block, relay.authserv_id, received_above=relay.received_above)
+        if not found and _uses(letter, AuthMethod.AUTHRES):
+            why = "the relay says of no domain that it passed" if relays else f"{peer} is no relay of senders.relays"
+            self._remark(AuthMethod.AUTHRES, why)
         return sorted(domain for domain in found if letter.is_wanted(AuthMethod.AUTHRES, domain))
 
-    def _find_signatures(self, letter: Letter) -> tuple[Signature, ...]:
+    def _choose_signatures(self, letter: Letter) -> Iterator[Signature]:
+        found = self._find_signatures(letter) if _uses(letter, AuthMethod.DKIM) else ()
+        if not found and _uses(letter, AuthMethod.DKIM):
+            self._remark(AuthMethod.DKIM, "the mail has no signature, or no From: that it could be for")
+        for one in found:
+            if isinstance(one, Signature):
+                yield one
+            else:
+                self._remark(AuthMethod.DKIM, f"signature {one.position + 1}: {one.why}")
+
+    def _find_signatures(self, letter: Letter) -> tuple[Signature | Unfit, ...]:
         sender = letter.headers.from_address
-        if sender is None or not letter.block.is_closed or not _uses(letter, AuthMethod.DKIM):
+        if sender is None or not letter.block.is_closed:
             return ()
         return find_signatures(
             letter.content[: letter.block.body_start],
@@ -139,10 +167,16 @@ class Vouching:
 
     async def _holds(self, content: bytes, signature: Signature) -> bool:
         records = await self._dns.find(signature.key_name, "TXT") or ()
-        if len(records) != 1 or not is_good_key(records[0], signature):
-            return False
-        async with self._verifying:
-            return await asyncio.to_thread(verify, content, signature, records[0])
+        fault = f"{len(records)} keys are at {signature.key_name}, not one"
+        if len(records) == 1:
+            fault = find_fault_of_key(records[0], signature) or ""
+        if not fault:
+            async with self._verifying:
+                if await asyncio.to_thread(verify, content, signature, records[0]):
+                    return True
+            fault = "it does not hold: what it signs was changed, its key is another, or too short"
+        self._remark(AuthMethod.DKIM, f"signature {signature.position + 1}: {fault}")
+        return False
 
     async def _is_permitted(self, peer: str, envelope_from: str) -> bool:
         """Tell whether the envelope sender's domain permits the address, and not just every address (RFC 7208)."""
@@ -152,6 +186,10 @@ class Vouching:
             raise DnsSilent("no answer about the envelope sender")
         matched = [event.data for event in found.trace.events if event.kind == "mech_match"]
         permits_all = any(one["mechanism"] == "all" or _WHOLE_INTERNET.fullmatch(one["raw"]) for one in matched)
+        if found.verdict != "pass":
+            self._remark(AuthMethod.SPF, f"{peer} is not permitted by the envelope sender's domain: {found.verdict}")
+        elif permits_all:
+            self._remark(AuthMethod.SPF, "the envelope sender's domain permits every address")
         return found.verdict == "pass" and not permits_all
 
     @property

@@ -10,8 +10,8 @@ What becomes of a mail is decided in `judging`, which stores nothing; here it is
 Who calls lets `submit` run to its end even if the client hangs up; what it raises is answered with `451`.
 
 Diagnostics: events `envoi_admitted`, `mail_duplicate`, `mail_retransmitted` (info), `mail_refused`, `credit_low`,
-`credit_gone`, `quota_spent`, `volume_unusual` (warning); metrics `mail2sms_mails_total`, `mail2sms_sms_admitted_total`
-and `mail2sms_sms_held_back_total`.
+`credit_gone`, `quota_spent`, `volume_unusual` (warning), those of `previous_keys`; metrics `mail2sms_mails_total`,
+`mail2sms_sms_admitted_total` and `mail2sms_sms_held_back_total`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +27,7 @@ from gateway.identity.vouching import Vouching
 from gateway.ids import new_id
 from gateway.intake.judging import Ground, Judge, NotTaken, Taken, reply_deferred, reply_taken
 from gateway.intake.order import Arrival, IntakeRules
+from gateway.intake.previous_keys import PreviousKeys
 from gateway.intake.submission import Reply, Submission
 from gateway.lifecycle import MailId, ReportId, SmsState
 from gateway.metrics import REGISTRY
@@ -83,6 +84,8 @@ class Intake:
         self._reader = reader
         self._on_admitted = on_admitted
         self._on_report = on_report
+        self._previous_keys = PreviousKeys(clock)
+        self._previous_keys.expect(accounts)
         self._on_turned_away = on_turned_away
 
     def reconfigure(
@@ -96,6 +99,7 @@ class Intake:
             reader=self._reader,
             vouching=vouching,
         )
+        self._previous_keys.expect(accounts)
 
     async def submit(self, submission: Submission) -> Reply:
         """The mail is stored with all it causes, or refused; return what the client is told."""
@@ -108,7 +112,7 @@ class Intake:
             try:
                 match judgement:
                     case Taken():
-                        return await self._admit(submission, judgement.written.order)
+                        return await self._admit(submission, judgement)
                     case NotTaken():
                         return await self._turn_away(submission, judgement)
                     case _:
@@ -133,7 +137,8 @@ class Intake:
             self._on_report()
         return judgement.reply
 
-    async def _admit(self, submission: Submission, order: Order) -> Reply:
+    async def _admit(self, submission: Submission, taken: Taken) -> Reply:
+        order = taken.written.order
         outcome = await self._store.admit(order)
         pause_at(PausePoint.MAIL_STORED)
         account = order.mail.account
@@ -166,6 +171,8 @@ class Intake:
                 _log.info("mail_retransmitted", account=account, first_mail_id=first_id)
             case _:
                 assert_never(outcome)
+        if taken.allowed.has_previous_key:
+            self._previous_keys.note(order.mail.account, order.mail.header_from)
         return reply_taken(first_id)
 
     def _tell_stored(self, order: Order, stored: Stored) -> None:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from gateway.intake import Reply
 from gateway.intake.forecast import Forecast, Prospect
 from gateway.intake.judging import Judgement, NotTaken, Taken
+from gateway.intake.standing import Standing
 from gateway.policy.accounts import Account, Scheduling
 from gateway.policy.admission import QueuedSms, RefusedSms
 from gateway.policy.routing import find_path
@@ -161,6 +162,7 @@ class Findings:
     reports: tuple[Report, ...]
     quotas: tuple[QuotaFinding, ...] = ()
     receipts_to: str | None = None  # where an etatAr follows, when it is known which SMS arrived
+    standing: Standing | None = None  # who may send; None: it was not asked
     schema: tuple[SchemaFinding, ...] | None = None  # what the schemas say against it; None: not asked
 
 
@@ -195,6 +197,7 @@ def find(
     peer: str,
     now: datetime,
     remark: str | None,
+    standing: Standing | None = None,
     schema: tuple[SchemaFinding, ...] | None = None,
 ) -> Findings:
     """Return what would become of a mail; `remark` says why the store was not asked."""
@@ -216,6 +219,7 @@ def find(
         reports=(_report(forecast.ack), _report(forecast.not_)),
         quotas=_quotas(forecast),
         receipts_to=_receipts_to(judgement, forecast) if isinstance(judgement, Taken) else None,
+        standing=standing,
         schema=schema,
     )
 

@@ -28,6 +28,7 @@ from gateway.policy.sender import (
     Allowed,
     Client,
     Greeted,
+    InClear,
     NotAnOrder,
     ProvenButWrong,
     Stranger,
@@ -63,6 +64,7 @@ class Ground(Enum):
     NOT_AN_ORDER = "not_an_order"
     UNREADABLE = "unreadable"
     WRONG = "wrong"
+    IN_CLEAR = "in_clear"
     DEFERRED = "deferred"
 
 
@@ -141,16 +143,15 @@ class Judge:
         self._vouching = vouching if any(not set(VOUCHING).isdisjoint(account.auth) for account in accounts) else None
         self._modes = frozenset(account.mode for account in accounts)
 
-    async def judge(self, arrival: Arrival) -> Judgement:
-        """Return what is to become of the mail."""
+    async def judge(self, arrival: Arrival, client: Client | None = None) -> Judgement:
+        """Return what is to become of the mail; who sends it is found out, unless it is known from `identify`."""
         try:
-            return await self._judge(arrival)
+            return await self._judge(arrival, client or await self.identify(arrival.submission))
         except NotRead as error:
             reply = Reply(code=451, enhanced="4.3.0", text=error.sentence)
             return NotTaken(ground=Ground.DEFERRED, reply=reply, cause=str(error), refusal=None)
 
-    async def _judge(self, arrival: Arrival) -> Judgement:
-        client = await self._identify(_client_of(arrival.submission), arrival.submission)
+    async def _judge(self, arrival: Arrival, client: Client) -> Judgement:
         if not is_proven(client, self._accounts):  # a stranger costs no parsing and leaves nothing
             if client.unheard:
                 return UNHEARD
@@ -170,12 +171,15 @@ class Judge:
             if verdict.code is Code.C14_ADDRESS_NOT_ALLOWED and client.unheard:
                 return UNHEARD
             return self._refuse_wrong(arrival, read.headers, reading, verdict)
+        if isinstance(verdict, InClear):
+            return _refuse_in_clear(arrival, read.headers, reading, verdict)
         pen = Pen(arrival=arrival, headers=read.headers, account=verdict.account, rules=self._rules)
         written = await self._write(pen, reading, verdict)
         return Taken(headers=read.headers, reading=reading, allowed=verdict, written=written)
 
-    async def _identify(self, client: Client, submission: Submission) -> Client:
+    async def identify(self, submission: Submission) -> Client:
         """Return the client with what others say of its mail, where an account goes by that; only headers are read."""
+        client = _client_of(submission)
         if self._vouching is None:
             return client
         try:
@@ -197,7 +201,7 @@ class Judge:
 
     async def _check(
         self, arrival: Arrival, greeted: Greeted, read: MailRead, mode: Mode
-    ) -> tuple[Reading, Allowed | ProvenButWrong]:
+    ) -> tuple[Reading, Allowed | ProvenButWrong | InClear]:
         """Return the reading in its account's mode, and whose mail it is. `read` was read in `mode`."""
         listener_mode = arrival.submission.mode
         first = _first_mode((owner.mode for owner in greeted.owners), listener_mode)
@@ -269,6 +273,14 @@ def _refuse_unreadable(
     return _refuse(arrival, headers, reply, cause=str(error), ground=Ground.UNREADABLE, account=account)
 
 
+def _refuse_in_clear(arrival: Arrival, headers: Headers, reading: Reading, verdict: InClear) -> NotTaken:
+    """Refuse a mail that should have come over TLS; no code says so, hence no Not (docs/protocol.md §1.3)."""
+    reply = Reply(code=550, enhanced="5.7.10", text=f"Refused: {verdict.cause}")
+    cause = f"came without TLS, and its keyid with it: {verdict.cause}"
+    refused = _refuse(arrival, headers, reply, cause=cause, ground=Ground.IN_CLEAR, account=verdict.account)
+    return replace(refused, reading=reading)
+
+
 def _refuse(
     arrival: Arrival,
     headers: Headers | None,
@@ -304,6 +316,7 @@ def _client_of(submission: Submission) -> Client:
         networks=submission.networks,
         authenticated_account=submission.authenticated_account,
         certificate=submission.certificate,
+        is_encrypted=submission.is_encrypted,
     )
 
 

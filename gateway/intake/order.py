@@ -120,7 +120,7 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
     ack = pen.find_address("emailAck", envoi.email_ack)
     not_ = pen.find_address("emailNot", envoi.email_not)
     ack_to, not_to = ack.address, not_.address
-    notes = (*map(str, reading.tolerated), *id_notes, *ack.notes, *not_.notes)
+    notes = (*map(str, reading.tolerated), *_key_notes(allowed), *id_notes, *ack.notes, *not_.notes)
     if email_id is None:  # docs/protocol.md §7.4
         reports = (pen.write_ack(ack_to, None, AckCode.A2_NO_ID),) if ack_to else ()
         order = Order(mail=_mail_row(pen, reading, allowed, notes), envoi=None, reports=reports, budget=_budget(pen))
@@ -155,6 +155,10 @@ def write_order(pen: Pen, reading: Reading, allowed: Allowed, profile: TextProfi
         render_alarm=None if budget is None else find_writer(account, pen.rules.own_addresses, pen.rules.reports),
     )
     return Written(order=order, ack_to=ack, not_to=not_, admission=admission)
+
+
+def _key_notes(allowed: Allowed) -> tuple[str, ...]:
+    return ("keyid: the account's previous one",) if allowed.has_previous_key else ()
 
 
 def _budget(pen: Pen) -> Budget | None:

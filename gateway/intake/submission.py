@@ -20,6 +20,7 @@ class Submission:
     mode: Mode
     authenticated_account: str | None = None  # by SMTP AUTH
     certificate: ClientCertificate | None = None  # shown in the TLS handshake
+    is_encrypted: bool = False  # it came over TLS
     facts: Mapping[str, str | int | bool | None] = field(default_factory=dict, compare=False)  # of the connection
 
 

@@ -1,19 +1,18 @@
 """An account: who may send, what, how, and where reports may go (docs/protocol.md §10.1)."""
 
-import hmac
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, unique
-from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from types import MappingProxyType
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo
 
 import phonenumbers
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.policy.addresses import matches, parse_address, to_ascii_domain
+from gateway.policy.keys import Keyid, KeyOwner, KeyRing
 from gateway.policy.networks import is_internet
 from gateway.policy.public_holidays import SUBDIVISIONS
 from gateway.policy.quotas import Factor, Parts, Price, Quotas, check_quotas
@@ -160,13 +159,6 @@ def _check_subdivision(text: str) -> str:
     return text
 
 
-def _check_keyid(keyid: SecretStr) -> SecretStr:
-    text = keyid.get_secret_value()
-    if not (1 <= len(text) <= 128 and text.isascii() and text.isprintable() and " " not in text):
-        raise ValueError("a key is 1 to 128 printable ASCII characters without blanks")  # never shows the key
-    return keyid
-
-
 def _check_mail(text: str) -> str:
     if parse_address(text) is None:
         raise ValueError(f'"{text}" is not a mail address: write one like "it@example.org"')
@@ -192,7 +184,6 @@ Originator = Annotated[str, AfterValidator(_check_originator)]
 Country = Annotated[str, AfterValidator(_check_country)]
 TimeZone = Annotated[str, AfterValidator(_check_timezone)]
 Subdivision = Annotated[str, AfterValidator(_check_subdivision)]
-Keyid = Annotated[SecretStr, AfterValidator(_check_keyid)]
 MailAddress = Annotated[str, AfterValidator(_check_mail)]
 CertificateId = Annotated[str, AfterValidator(_check_certificate)]
 Note = Annotated[str, Field(min_length=1, max_length=200)]
@@ -204,6 +195,14 @@ class Account(Settings):
     name: Name = Field(description="Name of the account, in logs and commands.")
     keyid: Keyid | None = Field(default=None, description="The key a mail must carry in <keyid>.")
     keyid_file: str | None = Field(default=None, description="File (or systemd credential) that holds the key instead.")
+    previous_keyid: Keyid | None = Field(
+        default=None,
+        description="The key before, which is good too while clients are being given the new one; "
+        "never passed on to a carrier.",
+    )
+    previous_keyid_file: str | None = Field(
+        default=None, description="File (or systemd credential) that holds it instead."
+    )
     domains: Annotated[tuple[DomainPattern, ...], AfterValidator(check_some)] = Field(
         description='Domains of the From: address; exact, or "*.example.org" for what is below it.'
     )
@@ -217,6 +216,10 @@ class Account(Settings):
     auth: Annotated[tuple[AuthMethod, ...], AfterValidator(check_some)] = Field(
         default=(AuthMethod.NETWORK, AuthMethod.SMTP_AUTH),
         description="What suffices to prove a client; any one.",
+    )
+    require_tls: bool = Field(
+        default=False,
+        description="Its mails are taken over TLS alone, from its own networks too; the keyid is in each of them.",
     )
     client_certificates: tuple[CertificateId, ...] = Field(
         default=(),
@@ -344,24 +347,16 @@ class Accounts:
     key of one has not been read.
     """
 
-    __slots__ = ("_accounts", "_by_name", "_digests")
+    __slots__ = ("_accounts", "_by_name", "_keys")
 
     def __init__(self, accounts: Iterable[Account]) -> None:
         self._accounts = tuple(accounts)
         by_name: dict[str, Account] = {}
-        by_digest: dict[bytes, Account] = {}
         for account in self._accounts:
-            if account.keyid is None:
-                raise ValueError(f'the key of account "{account.name}" has not been read')
-            digest = _digest(account.keyid.get_secret_value())
-            if account.name in by_name:
+            if by_name.setdefault(account.name, account) is not account:
                 raise ValueError(f'two accounts are called "{account.name}"')
-            if digest in by_digest:
-                raise ValueError(f'accounts "{by_digest[digest].name}" and "{account.name}" have the same key')
-            by_name[account.name] = account
-            by_digest[digest] = account
         self._by_name: Mapping[str, Account] = MappingProxyType(by_name)
-        self._digests = tuple(by_digest.items())
+        self._keys = KeyRing(key for account in self._accounts for key in _keys_of(account))
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts)
@@ -374,21 +369,25 @@ class Accounts:
         return self._by_name.get(name)
 
     def by_keyid(self, keyid: str) -> Account | None:
-        """Return the account whose key it is, in a time that tells nothing about the keys.
+        """Return the account whose key it is, or was before, in a time that tells nothing about the keys."""
+        owner = self._keys.find(keyid)
+        return None if owner is None else self._by_name[owner.name]
 
-        Digests are compared, so lengths do not show, and all of them always are.
-        """
-        digest = _digest(keyid)
-        found = None
-        for known, account in self._digests:
-            if hmac.compare_digest(known, digest):
-                found = account
-        return found
+    def find_key(self, keyid: str) -> KeyOwner | None:
+        """Return the same, and whether it is the account's previous one."""
+        return self._keys.find(keyid)
 
     def by_domain(self, domain: str) -> tuple[Account, ...]:
         """Return the accounts the domain of a From: belongs to, in the order of the file; there may be several."""
         return tuple(account for account in self._accounts if account.owns_domain(domain))
 
 
-def _digest(keyid: str) -> bytes:
-    return sha256(keyid.encode("utf-8", "surrogatepass")).digest()
+def _keys_of(account: Account) -> Iterator[tuple[str, KeyOwner]]:
+    """Raises ValueError when one has not been read."""
+    named = ((account.keyid, account.keyid_file, False), (account.previous_keyid, account.previous_keyid_file, True))
+    for key, file, is_previous in named:
+        if key is not None:
+            yield key.get_secret_value(), KeyOwner(name=account.name, is_previous=is_previous)
+        elif file is not None:
+            what = "previous key" if is_previous else "key"
+            raise ValueError(f'the {what} of account "{account.name}" has not been read')

@@ -68,6 +68,7 @@ class Client:
     certificate: ClientCertificate | None = None
     vouchers: frozenset[Voucher] = frozenset()
     unheard: frozenset[Voucher] = frozenset()  # might have been heard, had the DNS answered
+    is_encrypted: bool = False  # the mail came over TLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ class Allowed:
 
     account: Account
     proof: AuthMethod
+    has_previous_key: bool = False  # the one that the operator wants to take out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,14 @@ class ProvenButWrong:
     code: WrongCode
     cause: str  # one sentence, for the client too
     account: Account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InClear:
+    """All is right but that the mail, and the key in it, came without TLS, which the account requires."""
+
+    account: Account
+    cause: str  # one sentence, for the client too
 
 
 def greet_sender(
@@ -140,19 +150,22 @@ def greet_sender(
     return Greeted(client=client, domain=address.domain, owners=owners)
 
 
-def check_key(greeted: Greeted, keyid: str | None, accounts: Accounts) -> Allowed | ProvenButWrong:
+def check_key(greeted: Greeted, keyid: str | None, accounts: Accounts) -> Allowed | ProvenButWrong | InClear:
     """Return the account the mail is allowed for, or what is wrong with it."""
     if not keyid:
         return _wrong(Code.C1_KEY_EMPTY, greeted)
-    account = accounts.by_keyid(keyid)
-    if account is None:
+    owner = accounts.find_key(keyid)
+    account = None if owner is None else accounts.by_name(owner.name)
+    if owner is None or account is None:
         return _wrong(Code.C3_KEY_UNKNOWN, greeted)
     proof = prove_client(greeted.client, account)
     if proof is None:
         return _wrong(Code.C14_ADDRESS_NOT_ALLOWED, greeted, account)
     if not account.owns_domain(greeted.domain):
         return _wrong(Code.C30_DOMAIN_NOT_ALLOWED, greeted)
-    return Allowed(account=account, proof=proof)
+    if account.require_tls and not greeted.client.is_encrypted:
+        return InClear(account=account, cause="the account of this <keyid> takes mails over TLS alone: use STARTTLS")
+    return Allowed(account=account, proof=proof, has_previous_key=owner.is_previous)
 
 
 def is_proven(client: Client, accounts: Accounts) -> bool:
@@ -162,19 +175,19 @@ def is_proven(client: Client, accounts: Accounts) -> bool:
 
 def prove_client(client: Client, account: Account) -> AuthMethod | None:
     """Return what proves the client for this account; None: nothing does."""
-    if AuthMethod.NETWORK in account.auth and _is_within(client.peer, account.networks or client.networks):
+    if AuthMethod.NETWORK in account.auth and is_within(client.peer, account.networks or client.networks):
         return AuthMethod.NETWORK
     if AuthMethod.SMTP_AUTH in account.auth and client.authenticated_account == account.name:
         return AuthMethod.SMTP_AUTH
     shown = client.certificate
     if AuthMethod.TLS_CLIENT_CERT in account.auth and shown and shown.is_one_of(account.client_certificates):
         return AuthMethod.TLS_CLIENT_CERT
-    return next((method for method in VOUCHING if _is_vouched(method, account, client.vouchers)), None)
+    return next((method for method in VOUCHING if is_vouched(method, account, client.vouchers)), None)
 
 
 def may_be_proven_later(client: Client, account: Account) -> bool:
     """True when the account would perhaps be proven, had the DNS answered: a mail that is to come back."""
-    return any(_is_vouched(method, account, client.unheard) for method in VOUCHING)
+    return any(is_vouched(method, account, client.unheard) for method in VOUCHING)
 
 
 def find_claimants(client: Client, headers: Headers, envelope_from: str, accounts: Accounts) -> tuple[Account, ...]:
@@ -199,7 +212,8 @@ def is_aligned(domain: str, sender_domain: str) -> bool:
     return sender_domain == domain or sender_domain.endswith(f".{domain}")
 
 
-def _is_vouched(method: AuthMethod, account: Account, vouchers: frozenset[Voucher]) -> bool:
+def is_vouched(method: AuthMethod, account: Account, vouchers: frozenset[Voucher]) -> bool:
+    """True when one of them proves the account by this method."""
     if method not in account.auth:
         return False
     return any(voucher.method is method and account.owns_domain(voucher.domain) for voucher in vouchers)
@@ -217,7 +231,8 @@ def _wrong(code: WrongCode, greeted: Greeted, key_owner: Account | None = None) 
     return ProvenButWrong(code=code, cause=_CAUSES[code], account=choose_owner(greeted, key_owner))
 
 
-def _is_within(peer: str, networks: Sequence[Network]) -> bool:
+def is_within(peer: str, networks: Sequence[Network]) -> bool:
+    """True when the address lies in one of them."""
     address = _read_peer(peer)
     return address is not None and any(address in network for network in networks)
 

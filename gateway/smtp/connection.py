@@ -8,8 +8,7 @@ stored whatever becomes of its client (docs/protocol.md §1.2). What a command m
 TLS begins anew: a fresh reader on the new transport, so that nothing that came in clear is ever taken for something
 that came over TLS (RFC 3207 §4.2).
 
-Diagnostics: `session_failed` with a traceback and the incident number that the client was told; `tls_failed` (info);
-metric `mail2sms_smtp_tls_handshakes_total`.
+Diagnostics: `session_failed` with a traceback and the incident number that the client was told.
 """
 
 import asyncio
@@ -21,25 +20,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Protocol, cast
 
-import prometheus_client
 import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from gateway.errors import GatewayError
 from gateway.intake import ClientCertificate, Reply, Submission
-from gateway.metrics import REGISTRY
 from gateway.smtp import replies
 from gateway.smtp.alarm import Alarm
 from gateway.smtp.entrance import Entrance
 from gateway.smtp.gatekeeper import Gatekeeper
-from gateway.smtp.peer import Address, client_address, is_within
+from gateway.smtp.handshakes import HANDSHAKES, tell_tls_failed
+from gateway.smtp.peer import Address, Networks, client_address, is_within
 from gateway.smtp.settings import SmtpSettings
 from gateway.smtp.tls import find_client
 from gateway.smtp.wire import CHUNK_BYTES, ByteBudget, Flooded, HungUp, Wire
-
-HANDSHAKES = prometheus_client.Counter(
-    "mail2sms_smtp_tls_handshakes", "TLS handshakes, by what became of them.", ["outcome"], registry=REGISTRY
-)
 
 MAX_COMMAND_BYTES = 2_048
 """RFC 5321 §4.5.3.1.4 asks for 512, and more with extensions: AUTH PLAIN with the longest password."""
@@ -77,6 +71,7 @@ class Owner(Protocol):
     budget: ByteBudget
     handler: Handler
     gatekeeper: Gatekeeper
+    networks: Networks  # that accounts trust
     is_draining: bool
     note_refused: replies.NoteRefused
 
@@ -98,6 +93,9 @@ class Owner(Protocol):
 
     def find_shortage(self) -> Reply | None:
         """Return why no mail can be taken at the moment, if so; asked at MAIL."""
+
+    def count_refusal(self, peer: Address, refusal: Reply, entrance: Entrance) -> None:
+        """Count, and now and then log, a client that was turned away."""
 
     def count_answer(self, reply: Reply) -> None:
         """Count a mail by the answer it got."""
@@ -142,6 +140,10 @@ class SmtpConnection(SMTP, ABC):
     @abstractmethod
     async def answer_command(self, verb: str, argument: str) -> Reply | None:
         """Return the reply to a command, or None when it has been answered already."""
+
+    @abstractmethod
+    async def greet(self) -> bool:
+        """Say the banner; return False when there is no dialogue to be had."""
 
     def forget_mail(self) -> None:
         """No mail is begun."""
@@ -286,7 +288,7 @@ class SmtpConnection(SMTP, ABC):
             raise HungUp from error
 
     async def _converse(self) -> None:
-        await self.push(f"220 {self.hostname} ESMTP")
+        self._is_over = not await self.greet()
         while not self._is_over:
             try:
                 reply = await self._answer(await self._next_line())
@@ -385,16 +387,3 @@ class SmtpConnection(SMTP, ABC):
         else:
             _log.exception("session_failed", incident=number)
         return replies.incident(number)
-
-
-def tell_tls_failed(error: Exception) -> None:
-    """A handshake that came to nothing is counted and logged."""
-    HANDSHAKES.labels("failed").inc()
-    _log.info("tls_failed", reason=_why_no_tls(error))
-
-
-def _why_no_tls(error: Exception) -> str:
-    """Return what was wrong with a handshake, in OpenSSL's words if it has any; they are from a closed list."""
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
-    return "too slow" if isinstance(error, ConnectionAbortedError | TimeoutError) else "the client hung up"

@@ -18,36 +18,47 @@ class NotACertificate(ValueError):
 
 def read_expiry(pem: bytes) -> datetime:
     """Return when the first certificate of a PEM file runs out. Raises NotACertificate."""
+    encoded = decode_pem(pem)
+    try:
+        return _not_after(encoded)
+    except (ValueError, IndexError) as error:
+        raise NotACertificate("holds something that is not a certificate") from error
+
+
+def decode_pem(pem: bytes) -> bytes:
+    """Return the octets of the first certificate of a PEM file. Raises NotACertificate."""
     begin = pem.find(_BEGIN)
     end = pem.find(_END, begin)
     if begin < 0 or end < 0:
         raise NotACertificate("holds no certificate in PEM form")
     try:
-        encoded = ssl.PEM_cert_to_DER_cert(pem[begin : end + len(_END)].decode("ascii"))
-        return _not_after(encoded)
-    except (ValueError, IndexError) as error:  # binascii.Error and UnicodeDecodeError are ValueErrors
+        return ssl.PEM_cert_to_DER_cert(pem[begin : end + len(_END)].decode("ascii"))
+    except ValueError as error:  # binascii.Error and UnicodeDecodeError are ValueErrors
         raise NotACertificate("holds something that is not a certificate") from error
 
 
 def _not_after(encoded: bytes) -> datetime:
     """RFC 5280 §4.1: version, serial number, algorithm and issuer come before the two dates."""
-    certificate, _ = _take(encoded, _SEQUENCE)
-    fields, _ = _take(certificate, _SEQUENCE)
+    certificate, _ = take(encoded, _SEQUENCE)
+    fields, _ = take(certificate, _SEQUENCE)
     if fields[0] == _VERSION:
-        _, fields = _take(fields, _VERSION)
+        _, fields = take(fields, _VERSION)
     for tag in (_INTEGER, _SEQUENCE, _SEQUENCE):
-        _, fields = _take(fields, tag)
-    dates, _ = _take(fields, _SEQUENCE)
-    _, dates = _take(dates, dates[0])
+        _, fields = take(fields, tag)
+    dates, _ = take(fields, _SEQUENCE)
+    _, dates = take(dates, dates[0])
     if dates[0] not in {_UTC_TIME, _GENERALIZED_TIME}:
         raise ValueError("not a date")
     form = "%y%m%d%H%M%SZ" if dates[0] == _UTC_TIME else "%Y%m%d%H%M%SZ"
-    text, _ = _take(dates, dates[0])
+    text, _ = take(dates, dates[0])
     return datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC)
 
 
-def _take(encoded: bytes, tag: int) -> tuple[bytes, bytes]:
-    """Return the content of the first element, whose tag it must be, and what follows it."""
+def take(encoded: bytes, tag: int) -> tuple[bytes, bytes]:
+    """Return the content of the first element, whose tag it must be, and what follows it.
+
+    Raises ValueError, or IndexError, where there is no such element.
+    """
     if encoded[0] != tag:
         raise ValueError("another element")
     length, start = encoded[1], 2

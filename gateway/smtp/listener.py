@@ -29,12 +29,13 @@ from gateway.errors import GatewayError
 from gateway.intake import Reply
 from gateway.metrics import REGISTRY
 from gateway.smtp import replies
-from gateway.smtp.connection import FLUSH_S, Handler, SmtpConnection, tell_tls_failed
+from gateway.smtp.connection import FLUSH_S, Handler, SmtpConnection
 from gateway.smtp.doors import Door, find_doors
 from gateway.smtp.entrance import Entrance, find_entrances
 from gateway.smtp.gatekeeper import Gatekeeper
+from gateway.smtp.handshakes import tell_tls_failed
 from gateway.smtp.passwords import User
-from gateway.smtp.peer import Address, client_address, client_key, is_within
+from gateway.smtp.peer import Address, Networks, client_address, client_key, is_within
 from gateway.smtp.proxy_header import BadHeader, Brought, read_header
 from gateway.smtp.session import SmtpSession
 from gateway.smtp.settings import SmtpSettings, Tls, parse_listen
@@ -58,12 +59,11 @@ _REFUSALS = {
     replies.TOO_MANY_AT_ONCE: "too_many_in_a_minute",
     replies.NOT_FOR_YOU: "not_for_this_network",
     replies.PROXIES_ONLY: "not_a_proxy",
+    replies.TALKED_EARLY: "talked_early",
 }
-_BAD_HEADER = "bad_proxy_header"
 
 _SHARE_OF_TRUSTED = 5
 """Of so many connections one is kept for trusted networks: strangers from many addresses cannot keep them out."""
-
 _REFUSAL_LOG_INTERVAL_S = 1.0
 _ACCEPT_PAUSE_S = 1.0
 """No descriptor is free, most likely: one will be."""
@@ -88,12 +88,13 @@ class Listener:
         handler: Handler,
         *,
         users: Iterable[User] = (),
+        networks: Networks = (),
         clock: Clock | None = None,
         given: GivenSockets = NOTHING_GIVEN,
         find_shortage: Callable[[], Reply | None] = lambda: None,
         on_refused: replies.NoteRefused = lambda _peer, _sender, _reply, _facts: None,
     ) -> None:
-        """`given` is what need not be opened.
+        """`given` is what need not be opened; in `networks`, those that accounts trust, nobody waits for the banner.
 
         `find_shortage` is asked at every MAIL: None, or the 4xx that says why nothing can be stored now.
         `on_refused` is told what every client was refused, but for what the handler refuses.
@@ -107,6 +108,7 @@ class Listener:
         self.recipients = frozenset(recipient.lower() for recipient in settings.recipients)
         self.budget = ByteBudget(settings.bytes_in_flight)
         self.gatekeeper = Gatekeeper(users, max_failures_per_client=settings.max_auth_failures_per_client)
+        self.networks = networks
         self.is_draining = False
         self.doors: tuple[Door, ...] = ()  # from `bind` on: where it can be asked whether it answers
         self._tls = None if settings.starttls is None else TlsKeeper(settings.starttls, clock or SystemClock())
@@ -186,8 +188,9 @@ class Listener:
         server = await loop.create_server(lambda: SmtpSession(self, loop, entrance), sock=sock, backlog=BACKLOG)
         self._servers.append(server)
 
-    async def reload(self, users: Iterable[User]) -> None:
-        """These are the users from now on, and the certificate is the one on disk, if that can be used."""
+    async def reload(self, users: Iterable[User], networks: Networks = ()) -> None:
+        """These are users and networks from now on, and the certificate is the one on disk, if that can be used."""
+        self.networks = networks
         self.gatekeeper.reconfigure(users)
         if self._tls is not None:
             await self._tls.renew()
@@ -263,8 +266,7 @@ class Listener:
         """Return whom the proxy brings; None: nobody that is served."""
         refusal = self._why_no_proxy(proxy, entrance)
         if refusal is not None:
-            self.note_refused(str(proxy), None, refusal, {"listener": entrance.name})
-            self._count_refusal(proxy, _REFUSALS[refusal])
+            self.count_refusal(proxy, refusal, entrance)
             with contextlib.suppress(OSError):
                 connection.send(replies.render(refusal))  # fits into the empty buffer of the socket
             return None
@@ -273,7 +275,7 @@ class Listener:
             async with asyncio.timeout(self.settings.proxy_timeout_s):
                 return await read_header(connection)
         except (BadHeader, OSError):  # TimeoutError is one
-            self._count_refusal(proxy, _BAD_HEADER)
+            self._note_refusal(proxy, "bad_proxy_header")
             return None
         finally:
             self._unknown -= 1
@@ -316,8 +318,7 @@ class Listener:
             self.leave(place)
         refusal = self._why_not(peer, entrance, is_new=place is None)
         if refusal is not None:
-            self.note_refused(str(peer), None, refusal, {"listener": entrance.name})
-            self._count_refusal(peer, _REFUSALS[refusal])
+            self.count_refusal(peer, refusal, entrance)
             return refusal
         if isinstance(connection, SmtpConnection):  # a handshake is not a session yet
             CONNECTIONS.labels("accepted").inc()
@@ -348,6 +349,10 @@ class Listener:
         self._keep(task)
         return task
 
+    def count_refusal(self, peer: Address, refusal: Reply, entrance: Entrance) -> None:
+        self.note_refused(str(peer), None, refusal, {"listener": entrance.name})
+        self._note_refusal(peer, _REFUSALS[refusal])
+
     def count_answer(self, reply: Reply) -> None:
         ANSWERS.labels(str(reply.code)[0]).inc()
 
@@ -375,7 +380,7 @@ class Listener:
         if not self._tasks:
             self._all_quiet.set()
 
-    def _count_refusal(self, peer: Address, reason: str) -> None:
+    def _note_refusal(self, peer: Address, reason: str) -> None:
         """Count a refusal, and log one a second: a flood of connections must not become a flood of lines."""
         CONNECTIONS.labels(reason).inc()
         now = asyncio.get_running_loop().time()

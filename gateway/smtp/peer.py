@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+Networks = tuple[Network, ...]
 
 _CLIENT_PREFIX_BITS = 64  # one IPv6 client owns at least that much
 

@@ -37,6 +37,29 @@ class SmtpSession(SecuringSession):
             return replies.NOT_IMPLEMENTED if verb in _NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND
         return await command(self, argument)
 
+    async def greet(self) -> bool:
+        """Robots talk before the banner; a stranger gets it a moment late, and is cut if it could not wait."""
+        if self._settings.greeting_delay_s and not self._is_known() and await self._talks_early():
+            self._is_cut = True
+            self._owner.count_refusal(self._peer, replies.TALKED_EARLY, self._entrance)
+            await self.push(str(replies.TALKED_EARLY))
+            return False
+        await self.push(f"220 {self.hostname} ESMTP")
+        return True
+
+    def _is_known(self) -> bool:
+        """True for whoever is in a network that somebody trusts, and for a proxy itself, which asks if we are there."""
+        is_proxy = bool(self._entrance.proxies) and self._client is None
+        return self._is_trusted or is_proxy or self._entrance.is_legacy or is_within(self._peer, self._owner.networks)
+
+    async def _talks_early(self) -> bool:
+        try:
+            with self._alarm.until(self.loop.time() + self._settings.greeting_delay_s):
+                await self._wire.hear()
+        except TimeoutError:
+            return False
+        return True
+
     async def on_helo(self, argument: str) -> Reply | None:
         return await self._greet(argument, self.hostname)
 
@@ -181,6 +204,7 @@ class SmtpSession(SecuringSession):
             mode=self._entrance.mode,
             authenticated_account=self.authenticated_account,
             certificate=self._certificate,
+            is_encrypted=self.is_encrypted,
             facts=self.facts(),
         )
 

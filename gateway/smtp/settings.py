@@ -179,6 +179,13 @@ class SmtpSettings(Settings):
     handler_timeout_s: Seconds = Field(
         default=60, description="A mail not stored after so long is answered 451; the client comes back."
     )
+    greeting_delay_s: float = Field(
+        default=0.5,
+        ge=0,
+        le=10,
+        description="A client outside `networks`, and those of accounts, gets the banner so late, and is cut if it "
+        "talks before: robots do. 0: at once.",
+    )
     max_errors: int = Field(
         default=10, ge=1, le=1_000, description="Errors of a client since its last good mail before it is closed."
     )

@@ -91,6 +91,10 @@ class Wire:
                 dropped += surplus
                 del kept[:surplus]
 
+    async def hear(self) -> None:
+        """Something has come; it is kept."""
+        self._ahead += await self._read()
+
     def has_more(self) -> bool:
         """Tell whether something came with what was asked for."""
         return bool(self._ahead)

@@ -99,6 +99,11 @@ Mail
   transfer encoding: 8bit
   files: none
 
+Who may send
+  keyid: of account masociete
+  masociete, network: yes: 127.0.0.1 is in the listener's networks
+  masociete, smtp_auth: no: nobody has authenticated
+
 Order
   emailId: 1548: not known whether it was used before
   store: not asked: there is no store at {config.parent}/gateway.db: run mail2sms migrate once to create it; \

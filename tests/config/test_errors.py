@@ -201,3 +201,31 @@ def test_every_key_of_every_table_has_a_description() -> None:
         return missing
 
     assert undescribed(Document) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ('keyid = "a"\nprevious_keyid = "b"', 'keyid = "b"', "accounts[1].keyid: is the previous_keyid of accounts[0]"),
+        ('keyid = "a"', 'keyid = "c"\nprevious_keyid = "a"', "accounts[1].previous_keyid: is the keyid of accounts[0]"),
+        (
+            'keyid = "a"\nprevious_keyid = "b"',
+            'keyid = "c"\nprevious_keyid = "b"',
+            "accounts[1].previous_keyid: is the previous_keyid of accounts[0]",
+        ),
+        (
+            'keyid = "a"\nprevious_keyid = "a"',
+            'keyid = "c"',
+            "accounts[0].previous_keyid: is the keyid of accounts[0]",
+        ),
+    ],
+)
+def test_no_key_is_anybody_elses_present_or_previous_one(
+    find_problems: Find, first: str, second: str, expected: str
+) -> None:
+    account = GOOD[GOOD.index("[[accounts]]") : GOOD.index("[[providers]]")]
+    own = f'keyid = "{KEYID}"'
+    other = account.replace(own, second).replace('name = "masociete"', 'name = "other"')
+    assert own in account
+
+    assert find_problems(GOOD.replace(own, first) + other) == [f"{expected} too"]

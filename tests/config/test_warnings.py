@@ -179,3 +179,16 @@ def test_secrets_in_the_clear_give_one(load_text: Load) -> None:
     found = warnings_of(load_text, with_callbacks(PUBLIC.replace("https", "http")))
 
     assert found == ["http.public_url: is http: the secrets of callbacks can be read on their way; write https"]
+
+
+def test_a_short_previous_keyid_gives_one(load_text: Load) -> None:
+    found = warnings_of(load_text, GOOD.replace("domains", 'previous_keyid = "short"\ndomains'))
+
+    assert found == ["accounts[0].previous_keyid: is shorter than 32 characters: easy to guess"]
+
+
+def test_an_account_that_requires_tls_where_there_is_none_gives_one(load_text: Load) -> None:
+    found = warnings_of(load_text, GOOD.replace("domains", "require_tls = true\ndomains"))
+
+    assert len(found) == 1
+    assert found[0].startswith("accounts[0].require_tls: is true, and there is no certificate (smtp.starttls)")

@@ -122,7 +122,12 @@ class Desk:
 
     async def send(self, *, message_id: str | None = None, **elements: str | None) -> Reply:
         """Hand in the example with some elements changed."""
-        return await self.submit(write_mail(write_envoi(**elements), message_id=message_id or FIRST_ID))
+        return await self.submit(self.example(message_id=message_id or FIRST_ID, **elements))
+
+    @staticmethod
+    def example(*, message_id: str = FIRST_ID, **elements: str | None) -> bytes:
+        """Return the example as a mail, with some elements changed."""
+        return write_mail(write_envoi(**elements), message_id=message_id)
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """Return what the store holds."""

@@ -195,6 +195,7 @@ def test_key_client_and_domain_must_be_of_one_account(who: str, key: str | None,
     if isinstance(outcome, Allowed):
         assert (expected, outcome.account.name) == (None, key)
     else:
+        assert isinstance(outcome, ProvenButWrong)
         assert outcome.code == expected
         assert outcome.account.name in OWNERS[domain]  # reports are judged by the owner of the domain (§8.4)
 

@@ -22,12 +22,13 @@ OPENING = b"EHLO client\r\nMAIL FROM:<a@masociete.com>\r\nRCPT TO:<sendsms@gw.ex
 
 
 def smtp_settings(**changes: object) -> SmtpSettings:
-    """Return settings on a free port of loopback, without the pause after errors."""
+    """Return settings on a free port of loopback, without the pauses before the banner and after errors."""
     return SmtpSettings.model_validate(
         {
             "hostname": "gw.example.org",
             "listen": ["127.0.0.1:0"],
             "recipients": ["sendsms@gw.example.org"],
+            "greeting_delay_s": 0,
             "error_delay_s": 0,
             **changes,
         }
@@ -196,7 +197,15 @@ async def open_house(
     users: Iterable[User] = (),
 ) -> AsyncIterator[House]:
     """Serve until the end of the block, then drain without grace."""
-    listener = Listener(settings or smtp_settings(), handler, users=users, find_shortage=find_shortage)
+    async with serving(
+        Listener(settings or smtp_settings(), handler, users=users, find_shortage=find_shortage)
+    ) as house:
+        yield house
+
+
+@asynccontextmanager
+async def serving(listener: Listener) -> AsyncIterator[House]:
+    """Serve until the end of the block, then drain without grace."""
     address, *others = await listener.bind()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(listener.serve())

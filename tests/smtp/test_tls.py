@@ -15,8 +15,8 @@ import uvloop
 from structlog.testing import capture_logs
 
 from gateway.smtp import replies
-from gateway.smtp.connection import HANDSHAKES
 from gateway.smtp.expiry import NotACertificate, read_expiry
+from gateway.smtp.handshakes import HANDSHAKES
 from gateway.smtp.settings import TlsSettings
 from gateway.smtp.tls import EXPIRY, TlsKeeper, TlsUnusable
 from tests.smtp.house import (

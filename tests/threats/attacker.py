@@ -142,7 +142,8 @@ def http_address(ground: Field) -> tuple[str, int]:
 @asynccontextmanager
 async def siege(folder: Path, carrier: Carrier | None = None, **wanted: Any) -> AsyncIterator[Field]:  # noqa: ANN401 of render_config
     """Run a gateway that trusts one address alone, and has a second account; its log has no traceback in the end."""
-    smtp = {"networks": [f"{TRUSTED}/32"], "error_delay_s": 0, **wanted.pop("smtp", {})}
+    quick = {"error_delay_s": 0, "greeting_delay_s": 0}
+    smtp = {"networks": [f"{TRUSTED}/32"], **quick, **wanted.pop("smtp", {})}
     sections = {name: {**QUICK[name], **wanted.pop(name, {})} for name in QUICK}
     users = wanted.pop("users", [])
     async with Mailbox() as mailbox, Carrier(accepts) as accepting:
