@@ -9,6 +9,7 @@ Diagnostics: events `provider_balance_low` (warning), `provider_balance_recovere
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -36,6 +37,15 @@ _LONGEST_SLEEP_S = 60.0
 _SMS = "sms"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """What is left at a carrier, as it told last."""
+
+    left: float
+    currency: str
+    is_low: bool
+
+
 class _Watch:
     """One carrier that tells what is left, and what was heard of it."""
 
@@ -48,6 +58,7 @@ class _Watch:
         self.is_low = False
         self.is_unknown = False
         self.currency: str | None = None  # of the figure that is shown; None: none is
+        self.left = 0.0  # that figure
 
 
 class Balances:
@@ -82,6 +93,14 @@ class Balances:
                 _forget(watch)
         self._watches = watches
         self.bell.ring()
+
+    def figures(self) -> dict[str, Figure]:
+        """Return what is known to be left, by carrier."""
+        return {
+            name: Figure(left=watch.left, currency=watch.currency, is_low=watch.is_low)
+            for name, watch in self._watches.items()
+            if watch.currency is not None
+        }
 
     async def _look(self, crew: Crew) -> float:
         now = self._clock.monotonic()
@@ -121,7 +140,7 @@ class Balances:
         left, currency = figure
         if watch.currency != currency:
             _forget(watch)
-        watch.currency = currency
+        watch.currency, watch.left = currency, left
         _LEFT.labels(watch.name, currency).set(left)
         self._compare(watch, left, currency)
 

@@ -132,6 +132,11 @@ class Dispatcher:
         self._crew: Crew | None = None  # from the first look on
         self._stage = Stage(name="dispatcher", bell=bell, look=self._look, poll_s=settings.poll_s)
 
+    @property
+    def links(self) -> Links:
+        """The carriers as they are now, for whoever shows them."""
+        return self._links
+
     async def run(self) -> None:
         """Work until stopped; then the carriers are closed."""
         try:

@@ -139,6 +139,12 @@ class Links:
             self._holds[key] = Gate(clock=self._clock, first_s=self._hold_s, longest_s=self._hold_s)
         return self._holds[key]
 
+    def held_at(self, name: str) -> tuple[str, ...]:
+        """Return the accounts that this carrier has turned away, and that wait there."""
+        return tuple(
+            sorted(account for (account, link), gate in self._holds.items() if link == name and not gate.is_open)
+        )
+
     def is_open(self, way: Way, link: Link) -> bool:
         """True when an SMS of this way may be handed to this carrier now."""
         return not link.is_retired and link.gate.is_open and self.hold_of(way.account, link).is_open

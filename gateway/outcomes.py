@@ -39,7 +39,8 @@ from gateway.protocol.codes import Code
 from gateway.reports import ReportRules, ReportWriter
 from gateway.settlements import expire, give_up_hearing, lose, resolve, settle_verdict
 from gateway.store import Store, StoreUnavailable
-from gateway.store.base import ClaimedSms, LostSms, Move, OptOut, Settled, Settlement
+from gateway.store.base import ClaimedSms, LostSms, Move, Settled, Settlement
+from gateway.store.stoplist import OptOut
 from gateway.store.two_way import Stopped
 from gateway.text.msisdn import mask
 from gateway.worker import Bell

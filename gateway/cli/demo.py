@@ -1,6 +1,7 @@
 """`mail2sms demo`: everything on loopback, the source document's own examples, and what came of each."""
 
 import asyncio
+import secrets
 import socket
 import tempfile
 from contextlib import suppress
@@ -19,6 +20,7 @@ from gateway.daemon import Daemon
 from gateway.log import set_up_logging
 from gateway.sandbox import Sandbox
 from gateway.smtp.mailbox import Mailbox
+from gateway.smtp.passwords import hash_password
 from gateway.store import migrate
 
 DEADLINE_S = 20.0
@@ -28,6 +30,7 @@ QUIET_S = 0.3
 DEFAULT_PORT = 2525
 SENDER = "alerte@masociete.com"
 RECIPIENT = "sendsms@isendpro-api.com"
+CONSOLE_USER = "demo"
 
 _CONFIG = """\
 [smtp]
@@ -41,6 +44,14 @@ url = "sqlite:///demo.db"
 [reports]
 smarthost = "{smarthost}"
 sender = "{recipient}"
+
+[http]
+listen = "127.0.0.1:0"
+
+[[users]]
+name = "{user}"
+password_hash = "{password_hash}"
+roles = ["admin"]
 
 [[accounts]]
 name = "masociete"
@@ -57,12 +68,14 @@ base_url = "{carrier}/cgi-bin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """The three that talk to each other, and where to show it."""
+    """Those that talk to each other, and where to show it."""
 
     console: Console
     smtp: tuple[str, int]
     sandbox: Sandbox
     mailbox: Mailbox
+    http: tuple[str, int] | None
+    password: str  # of the console's user
 
     def show_title(self, title: str) -> None:
         """Print a rule with a title in it."""
@@ -112,15 +125,28 @@ async def _run(console: Console, *, once: bool, port: int) -> bool:
         async with Mailbox() as mailbox, Sandbox() as sandbox:
             config_path = Path(folder) / "gateway.toml"
             host, smarthost_port = mailbox.address
+            password = secrets.token_urlsafe(9)
             config_path.write_text(
                 _CONFIG.format(
-                    port=port, recipient=RECIPIENT, smarthost=f"{host}:{smarthost_port}", carrier=sandbox.url
+                    port=port,
+                    recipient=RECIPIENT,
+                    smarthost=f"{host}:{smarthost_port}",
+                    carrier=sandbox.url,
+                    user=CONSOLE_USER,
+                    password_hash=hash_password(password),
                 )
             )
             config = load(config_path)
             await migrate(config.store)
             async with Daemon(config) as daemon:
-                stage = Stage(console=console, smtp=daemon.addresses.smtp[0], sandbox=sandbox, mailbox=mailbox)
+                stage = Stage(
+                    console=console,
+                    smtp=daemon.addresses.smtp[0],
+                    sandbox=sandbox,
+                    mailbox=mailbox,
+                    http=daemon.addresses.http,
+                    password=password,
+                )
                 all_right = await _play(stage)
                 if not once:
                     await _stay(stage)
@@ -210,6 +236,9 @@ async def _stay(stage: Stage) -> None:
     stage.console.print(_SWAKS.format(host=host, port=port, sender=SENDER, recipient=RECIPIENT))
     stage.console.print(f"The SMS the carrier sandbox received: {stage.sandbox.url}/sandbox/messages")
     stage.console.print(f"The same as a page:                   {stage.sandbox.url}/")
+    if stage.http is not None:
+        console = "http://{}:{}/console".format(*stage.http)
+        stage.console.print(f"The gateway's console:                {console} ({CONSOLE_USER}, {stage.password})")
     stage.console.print("Everything that arrives is shown here too. Ctrl-C ends the demo.\n")
     stage.sandbox.clear()
     stage.mailbox.clear()

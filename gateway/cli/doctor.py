@@ -65,7 +65,12 @@ _VERDICTS = {
 }
 
 OnlyOption = Annotated[
-    list[Section] | None, typer.Option("--only", metavar="SECTION", help="One section alone; repeatable.")
+    list[Section] | None,
+    typer.Option(
+        "--only",
+        metavar="SECTION",
+        help=f"One section alone; repeatable: {', '.join(section.value for section in Section)}.",
+    ),
 ]
 
 

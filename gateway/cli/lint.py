@@ -21,13 +21,13 @@ from gateway.cli.client import (
     read_peer,
 )
 from gateway.cli.exits import BAD, OK, ConfigOption, JsonOption
-from gateway.cli.findings import PLACEHOLDER_ID, Findings, Report, Sms, find, find_in_form
 from gateway.cli.mail_file import FileArgument, SenderOption, find_sender, read_mail, receive
 from gateway.cli.schema_findings import find_schema_faults
 from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.daemon.building import build_explaining_vouching, build_judge, reading_limits, report_rules
 from gateway.intake import Reply, Submission
+from gateway.intake.findings import PLACEHOLDER_ID, Findings, Report, Sms, find, find_in_form
 from gateway.intake.forecast import make_forecast
 from gateway.intake.judging import Taken
 from gateway.intake.order import Arrival

@@ -26,7 +26,7 @@ from gateway.providers.base import KeepsOptOuts, Untold
 from gateway.providers.registry import build_provider
 from gateway.reports import ReportWriter
 from gateway.store import Store
-from gateway.store.base import EVERYBODY, OptOut, OptOutSource
+from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.text.msisdn import Malformed, parse_number
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from gateway.clock import Clock
 from gateway.reports import ReportWriter
 from gateway.store import Store
-from gateway.store.base import EVERYBODY, OptOut, OptOutSource
+from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.store.two_way import StopRules
 from gateway.text.msisdn import Malformed, parse_number
 

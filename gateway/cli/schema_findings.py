@@ -1,6 +1,6 @@
 """What `mail2sms lint --strict` finds by the schemas that clients are given, beside what the strict reader says."""
 
-from gateway.cli.findings import SchemaFinding
+from gateway.intake.findings import SchemaFinding
 from gateway.intake.forecast import Forecast
 from gateway.intake.judging import Taken
 from gateway.protocol.envoi import Limits, Mode, Unreadable

@@ -14,11 +14,12 @@ from types import MappingProxyType
 from pydantic import SecretStr, ValidationError
 
 from gateway.config.checks import find_contradictions, find_doubts
-from gateway.config.model import Document, LogSettings, Role, User
+from gateway.config.model import Document, LogSettings, User
 from gateway.config.problems import ConfigError, Problem, explain
 from gateway.config.secret_files import is_exposed, resolve_files
 from gateway.config.shape import choose_model, is_secret, models_in
 from gateway.config.sources import Raw, Sources, merge_sources, read_file
+from gateway.console.roles import Role
 from gateway.settings import Settings
 from gateway.store.settings import StoreSettings
 

@@ -11,6 +11,7 @@ from gateway.config.trust import doubts_about_trust
 from gateway.policy.accounts import Account, AuthMethod, ReceiptsBy
 from gateway.providers.isendpro import IsendproSettings
 from gateway.smtp.entrance import find_entrances
+from gateway.web.server import is_loopback
 
 Blocks = Sequence[tuple[int, Mapping[str, object]]]
 
@@ -71,6 +72,7 @@ def find_doubts(document: Document) -> Iterator[Problem]:
             )
     yield from _doubts_about_certificates(document)
     yield from _doubts_about_users(document)
+    yield from _doubts_about_console(document)
 
 
 def _doubts_about_callbacks(document: Document) -> Iterator[Problem]:
@@ -140,9 +142,11 @@ def _doubts_about_users(document: Document) -> Iterator[Problem]:
     is_offered = any(entrance.offers_auth for entrance in find_entrances(document.smtp))
     for index, user in enumerate(document.users):
         path = f"users[{index}]"
-        if user.account is None:
-            message = "is absent: the user cannot send, and there is no console in this version"
+        if user.account is None and not user.roles:
+            message = "is absent, and so are roles: the user can neither send nor use the console"
             yield Problem(path=f"{path}.account", message=message)
+        elif user.account is None:
+            continue
         elif AuthMethod.SMTP_AUTH not in accounts[user.account].auth:
             message = f'account "{user.account}" does not have "smtp_auth" in its `auth`: the password proves nothing'
             yield Problem(path=f"{path}.account", message=message)
@@ -151,6 +155,22 @@ def _doubts_about_users(document: Document) -> Iterator[Problem]:
         elif document.smtp.starttls is None:
             message = "can authenticate on loopback alone: without smtp.starttls no password is taken from elsewhere"
             yield Problem(path=path, message=message)
+
+
+def _doubts_about_console(document: Document) -> Iterator[Problem]:
+    """Who may log in cannot, or not safely."""
+    http = document.http
+    first = next((index for index, user in enumerate(document.users) if user.roles), None)
+    if first is None:
+        return
+    if http.listen is None:
+        yield Problem(path=f"users[{first}].roles", message="are of no use: without http.listen there is no console")
+    elif not http.tls_proxy and not is_loopback(http.listen):
+        message = (
+            "is not loopback: the console is not served there in clear; "
+            "put a proxy with TLS in front and write tls_proxy = true, or listen on 127.0.0.1"
+        )
+        yield Problem(path="http.listen", message=message)
 
 
 def _blocks(section: object) -> list[tuple[int, Mapping[str, object]]]:

@@ -1,10 +1,10 @@
 """The whole configuration as one tree: each section is the settings of its room; those of no room are here."""
 
-from enum import Enum, unique
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from gateway.console.roles import Role
 from gateway.dispatcher import DispatcherSettings
 from gateway.identity.settings import SenderSettings
 from gateway.janitor import JanitorSettings
@@ -19,15 +19,6 @@ from gateway.smtp.passwords import is_hash
 from gateway.smtp.settings import SmtpSettings
 from gateway.store.settings import StoreSettings
 from gateway.web import HttpSettings
-
-
-@unique
-class Role(Enum):
-    """What a user may do in the console."""
-
-    VIEW = "view"
-    OPERATE = "operate"
-    ADMIN = "admin"
 
 
 def _check_hash(value: SecretStr) -> SecretStr:
@@ -47,7 +38,9 @@ class User(Settings):
         default=None, description="File (or systemd credential) that holds the hash instead."
     )
     account: Name | None = Field(default=None, description="The account it sends for, by SMTP AUTH.")
-    roles: tuple[Role, ...] = Field(default=(), description="What it may do in the console. Not used in this version.")
+    roles: tuple[Role, ...] = Field(
+        default=(), description="What it may do in the console (docs/console.md); empty: it has none."
+    )
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -78,7 +71,10 @@ class Document(Settings):
     )
     store: StoreSettings = Field(default=StoreSettings(), description="Where everything is kept.")
     reports: ReportSettings = Field(description="Where Ack and Not go out.")
-    http: HttpSettings = Field(default=HttpSettings(), description="Where health and metrics are asked for.")
+    http: HttpSettings = Field(
+        default=HttpSettings(),
+        description="Where health and metrics are asked for, carriers call back, and the console is.",
+    )
     dispatcher: DispatcherSettings = Field(default=DispatcherSettings(), description="How SMS go to the carriers.")
     janitor: JanitorSettings = Field(
         default=JanitorSettings(), description="How often, and after how long, what got stuck is looked after."

@@ -24,7 +24,6 @@ from gateway.reader.pool import ReaderPool
 from gateway.reader.quarantine import Quarantine
 from gateway.reports import ReportRules
 from gateway.smtp.passwords import User
-from gateway.smtp.replies import NoteRefused
 from gateway.store import Store
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
@@ -43,7 +42,7 @@ def build_intake(
     reader: Reader,
     on_admitted: Callable[[str], None],
     on_report: Callable[[], None],
-    on_turned_away: Callable[[Submission, Reply, str], None] = lambda _submission, _reply, _cause: None,
+    turnaways: Turnaways | None = None,
 ) -> Intake:
     """Return the stage that takes mails, with the accounts, carriers and limits of `config`."""
     return Intake(
@@ -56,7 +55,7 @@ def build_intake(
         vouching=build_vouching(config, clock),
         on_admitted=on_admitted,
         on_report=on_report,
-        on_turned_away=on_turned_away,
+        on_turned_away=_mail_counter(turnaways),
     )
 
 
@@ -74,21 +73,14 @@ def build_overruns(
     )
 
 
-def mail_counter(turnaways: Turnaways) -> Callable[[Submission, Reply, str], None]:
+def _mail_counter(turnaways: Turnaways | None) -> Callable[[Submission, Reply, str], None]:
     """Return what counts a mail that was refused and is not remembered."""
 
     def note(submission: Submission, reply: Reply, cause: str) -> None:
+        if turnaways is None:  # `mail2sms inject`: whoever does it sees the reply
+            return
         facts = {**submission.facts, "cause": cause, "size_bytes": len(submission.content)}
         turnaways.note(peer=submission.peer, sender=submission.envelope_from, reply=str(reply), facts=facts)
-
-    return note
-
-
-def reply_counter(turnaways: Turnaways) -> NoteRefused:
-    """Return what counts whatever else a client was refused."""
-
-    def note(peer: str, sender: str | None, reply: Reply, facts: Mapping[str, str | None]) -> None:
-        turnaways.note(peer=peer, sender=sender, reply=str(reply), facts=facts)
 
     return note
 

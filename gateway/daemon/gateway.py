@@ -8,58 +8,28 @@ Diagnostics: events `daemon_ready`, `drain_cut` (warning: what had to be broken 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 
 from gateway.activation import NOTHING_GIVEN, GivenSockets
-from gateway.balances import Balances
 from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.daemon.addresses import Addresses, all_listeners
-from gateway.daemon.building import (
-    account_networks,
-    asking_windows,
-    build_intake,
-    build_overruns,
-    build_room,
-    build_vouching,
-    mail_counter,
-    own_addresses,
-    own_hostname,
-    reader_pool,
-    reply_counter,
-    report_rules,
-    smtp_users,
-    syncing_carriers,
-    text_profiles,
-)
+from gateway.daemon.building import account_networks, build_vouching, reader_pool, smtp_users, text_profiles
 from gateway.daemon.ownership import sole_owner
-from gateway.daemon.present import Present
+from gateway.daemon.parts import Ground, Parts
 from gateway.daemon.soundness import Soundness
 from gateway.daemon.vitals import Vitals
-from gateway.daemon.watching import Watching, build_api
-from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
-from gateway.inquiries import Inquiries
-from gateway.janitor import Janitor
-from gateway.mailer import Mailer
 from gateway.metrics import STARTED_AT
-from gateway.optout_sync import OptOutSync
-from gateway.outcomes import Outcomes
-from gateway.receipts import Receipts
-from gateway.replies import Replies
-from gateway.retention import Retention
-from gateway.smtp.listener import Listener
 from gateway.store import Store, StoreUnavailable
 from gateway.store.database import sqlite_path
 from gateway.store.reserve import Reserve
-from gateway.stories.turnaways import Turnaways
-from gateway.web import Callbacks, HttpServer, health_app
-from gateway.worker import ROLL, Bell, Stage
+from gateway.worker import ROLL, Stage
 
 T = TypeVar("T")
 
@@ -77,22 +47,15 @@ class StageEnded(GatewayError):
     """A part of the gateway ended by itself; the whole cannot go on without it."""
 
 
-class Part(Protocol):
-    """A stage: it works until it is stopped."""
-
-    async def run(self) -> None:
-        """Work until stopped."""
-
-    def stop(self) -> None:
-        """Nothing more is begun."""
-
-
 class Daemon:
     """`async with Daemon(config) as daemon:` runs the gateway until the block ends; then it is drained.
 
-    Or `start`, then `run(until)`. `given` are sockets that need not be opened. Raises StoreUnusable, StoreUnavailable,
-    ListenError, HttpUnavailable, ActivationError or ProviderUnusable when it cannot start.
+    Or `start`, then `run(until)`; `parts` are there from `start` on. `given` are sockets that need not be opened.
+    Raises StoreUnusable, StoreUnavailable, ListenError, HttpUnavailable, ActivationError or ProviderUnusable when it
+    cannot start.
     """
+
+    parts: Parts
 
     def __init__(self, config: Config, *, clock: Clock | None = None, given: GivenSockets = NOTHING_GIVEN) -> None:
         self._config = config
@@ -121,7 +84,7 @@ class Daemon:
     @property
     def vitals(self) -> Vitals:
         """Whether it is alive and ready, and how it is, from `start` on."""
-        return self._vitals
+        return self.parts.vitals
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -145,16 +108,16 @@ class Daemon:
             await self._given.assign(all_listeners(self._config))
             await self._start_reading()
             await self._open_store()
-            self._build()
-            smtp = await self._listener.bind()
-            self._resources.push_async_callback(self._listener.drain, 0)
+            self.parts = parts = self._build()
+            smtp = await parts.listener.bind()
+            self._resources.push_async_callback(parts.listener.drain, 0)
             http = None
-            if self._http is not None:
-                http = await self._http.bind()
-                self._resources.callback(self._http.close)
+            if parts.http is not None:
+                http = await parts.http.bind()
+                self._resources.callback(parts.http.close)
             self._addresses = Addresses(smtp=smtp, http=http)
             if sqlite_path(self._config.store) is not None:  # nobody else uses this file: no need to wait for leases
-                await self._with_reserve(self._janitor.recover_own)
+                await self._with_reserve(parts.janitor.recover_own)
         except BaseException:
             await self._resources.aclose()
             raise
@@ -162,17 +125,18 @@ class Daemon:
     async def run(self, until: asyncio.Event) -> None:
         """Work until told to stop, and drain. A part that fails cancels all others and raises its error in a group."""
         ROLL.set(self._roll)
+        parts = self.parts
         try:
             async with asyncio.TaskGroup() as group:
-                stages = [self._run_stage(group, "smtp", self._listener.serve())]
-                stages += [self._run_stage(group, name, part.run()) for name, part in self._stages().items()]
-                http = [] if self._http is None else [self._run_stage(group, "http", self._http.serve())]
+                stages = [self._run_stage(group, "smtp", parts.listener.serve())]
+                stages += [self._run_stage(group, name, part.run()) for name, part in parts.stages.items()]
+                http = [] if parts.http is None else [self._run_stage(group, "http", parts.http.serve())]
                 STARTED_AT.set(self._clock.now().timestamp())
                 _log.info("daemon_ready", addresses=str(self.addresses))
                 await until.wait()
                 await self._drain(stages)
-                if self._http is not None:
-                    self._http.stop()
+                if parts.http is not None:
+                    parts.http.stop()
                     await asyncio.wait(http)
         finally:
             await self._resources.aclose()
@@ -208,144 +172,23 @@ class Daemon:
             self._reserve.spend()
             return await step()
 
-    def _build(self) -> None:
-        config, clock = self._config, self._clock
-        self._present = present = Present(config, clock)
-        self._resources.push_async_callback(present.close)
-        mailer_bell, dispatcher_bell = Bell(), Bell()
-        outcomes = Outcomes(
-            store=self._store,
-            clock=clock,
-            accounts=lambda: present.accounts,
-            rules=report_rules(config),
-            mailer_bell=mailer_bell,
-            dispatcher_bell=dispatcher_bell,
-            can_ask=present.can_ask,
-        )
-        receipts = Receipts(
-            store=self._store,
-            clock=clock,
-            accounts=lambda: present.accounts,
-            rules=report_rules(config),
-            mailer_bell=mailer_bell,
-            can_ask=present.can_ask,
-        )
-        self._dispatcher = Dispatcher(
-            store=self._store,
-            outcomes=outcomes,
-            clock=clock,
-            bell=dispatcher_bell,
-            accounts=present.accounts,
-            carriers=present.carriers,
-            settings=config.dispatcher,
-        )
-        self._turnaways = turnaways = Turnaways(store=self._store, clock=clock)
-        self._intake = build_intake(
-            config,
-            store=self._store,
-            clock=clock,
-            reader=self._reader,
-            on_admitted=self._dispatcher.notice,
-            on_report=mailer_bell.ring,
-            on_turned_away=mail_counter(turnaways),
-        )
-        self._room = build_room(config, store=self._store, reserve=self._reserve, clock=clock)
-        self._store.on_ruin = self._room.bell.ring  # which ends the gateway, whoever it was that found the ruin
-        self._listener = Listener(
-            config.smtp,
-            self._intake,
-            users=smtp_users(config),
-            networks=account_networks(config),
-            clock=clock,
-            given=self._given,
-            find_shortage=self._room.find_shortage,
-            on_refused=reply_counter(turnaways),
-        )
-        self._mailer = Mailer(
-            store=self._store,
-            settings=config.reports,
-            hostname=own_hostname(config),
-            clock=clock,
-            bell=mailer_bell,
-        )
-        self._janitor = Janitor(
-            store=self._store,
-            outcomes=outcomes,
-            clock=clock,
-            mailer_bell=mailer_bell,
-            settings=config.janitor,
-            receipts=receipts,
-        )
-        self._build_replies(mailer_bell)
-        self._retention = Retention(store=self._store, clock=clock, settings=config.retention)
-        self._inquiries = Inquiries(
-            store=self._store,
-            receipts=receipts,
-            clock=clock,
-            accounts=lambda: present.accounts,
-            providers=lambda: present.providers,
-            windows_s=asking_windows(config),
-            poll_s=config.janitor.every_s,
-        )
-        self._balances = Balances(clock=clock, carriers=present.carriers)
-        self._vitals = Vitals(
-            store=self._store,
-            stages=self._roll,
-            doors=lambda: self._listener.doors,
-            count_clients=lambda: self._listener.open_connections,
-            find_shortages=self._find_shortages,
-            is_draining=lambda: self._is_draining,
-        )
-        self._http = None
-        if config.http.listen is not None:
-            callbacks = Callbacks(
-                clock=clock,
-                find_hook=present.find_hook,
-                take_receipts=receipts.take,
-                take_replies=self._replies.take,
+    def _build(self) -> Parts:
+        parts = Parts(
+            Ground(
+                config=self._config,
+                clock=self._clock,
+                store=self._store,
+                reserve=self._reserve,
+                reader=self._reader,
+                soundness=self._soundness,
+                given=self._given,
+                roll=self._roll,
+                find_addresses=lambda: self.addresses.smtp,
+                is_draining=lambda: self._is_draining,
             )
-            watching = Watching(
-                store=self._store, present=present, room=self._room, dispatcher=self._dispatcher, vitals=self._vitals
-            )
-            gauges = watching.gauges(clock)
-            api = build_api(self._store, clock, present, gauges)
-            app = health_app(
-                find_obstacles=self._vitals.find_obstacles,
-                gauges=gauges,
-                more_routes=[*callbacks.routes, *api.routes],
-            )
-            self._http = HttpServer(app, listen=config.http.listen, given=self._given)
-
-    def _find_shortages(self) -> list[str]:
-        shortage = self._room.find_obstacle()
-        shortages = [] if shortage is None else [shortage]
-        if self._reader.is_unstartable:
-            shortages.append("no process that reads mails can be started")
-        return shortages
-
-    def _build_replies(self, mailer_bell: Bell) -> None:
-        """Make what takes replies and tells carriers of the STOPs among them, and what tells clients of quotas."""
-        present, sync_bell = self._present, Bell()
-        self._replies = Replies(
-            store=self._store,
-            clock=self._clock,
-            accounts=lambda: present.accounts,
-            syncing=lambda: syncing_carriers(present.config),
-            rules=report_rules(self._config),
-            own_addresses=own_addresses(self._config),
-            mailer_bell=mailer_bell,
-            sync_bell=sync_bell,
         )
-        self._overruns = build_overruns(
-            self._config, self._store, self._clock, accounts=lambda: present.accounts, mailer_bell=mailer_bell
-        )
-        self._optout_sync = OptOutSync(
-            store=self._store,
-            clock=self._clock,
-            carriers=lambda: present.carriers,
-            syncing=lambda: syncing_carriers(present.config),
-            bell=sync_bell,
-        )
+        self._resources.push_async_callback(parts.present.close)
+        return parts
 
     # --- reload --------------------------------------------------------------------------------------------------
 
@@ -356,18 +199,18 @@ class Daemon:
         """
         vouching = build_vouching(config, self._clock)
         waiting = self._sections_that_wait(config)
-        present = self._present
+        parts, present = self.parts, self.parts.present
         present.become(config)
         if waiting:
             _log.warning("restart_needed", sections=waiting)
-        self._intake.reconfigure(present.accounts, text_profiles(config), vouching)
-        self._balances.reconfigure(present.carriers)  # before the carriers that are gone are closed
-        await self._dispatcher.reconfigure(present.accounts, present.carriers)
-        await self._listener.reload(smtp_users(config), account_networks(config))
+        parts.intake.reconfigure(present.accounts, text_profiles(config), vouching)
+        parts.balances.reconfigure(present.carriers)  # before the carriers that are gone are closed
+        await parts.dispatcher.reconfigure(present.accounts, present.carriers)
+        await parts.listener.reload(smtp_users(config), account_networks(config))
 
     def _sections_that_wait(self, config: Config) -> list[str]:
         fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")
-        return [name for name in fixed if _at_start(config, name) != _at_start(self._present.config, name)]
+        return [name for name in fixed if _at_start(config, name) != _at_start(self.parts.present.config, name)]
 
     # --- stages --------------------------------------------------------------------------------------------------
 
@@ -379,30 +222,13 @@ class Daemon:
 
         return group.create_task(stage(), name=name)
 
-    def _stages(self) -> Mapping[str, Part]:
-        """What works on the rows, beside the listeners."""
-        return {
-            "dispatcher": self._dispatcher,
-            "mailer": self._mailer,
-            "janitor": self._janitor,
-            "balances": self._balances,
-            "inquiries": self._inquiries,
-            "replies": self._replies,
-            "optouts": self._optout_sync,
-            "overruns": self._overruns,
-            "retention": self._retention,
-            "room": self._room,
-            "soundness": self._soundness,
-            "turnaways": self._turnaways,
-        }
-
     async def _drain(self, stages: Sequence[asyncio.Task[None]]) -> None:
         self._is_draining = True
-        for part in self._stages().values():
+        for part in self.parts.stages.values():
             part.stop()
         try:
             async with asyncio.timeout(GRACE_S):
-                await self._listener.drain(_MAIL_GRACE_S)
+                await self.parts.listener.drain(_MAIL_GRACE_S)
                 await asyncio.wait(stages)
         except TimeoutError:
             late = [stage for stage in stages if not stage.done()]

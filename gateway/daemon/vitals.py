@@ -79,14 +79,17 @@ class Vitals:
             for stage in self.stages
             if stage.looks_for_s > LONGEST_LOOK_S
         ]
-        if not await self._commits(deadline_s / 2):
+        async with asyncio.TaskGroup() as group:
+            knocks = [(door, group.create_task(_is_answered(door, deadline_s))) for door in self.doors()]
+            commits = await self._commits(deadline_s)
+        if not commits:
             dead.append("the store commits nothing")
-        doors = () if self.is_draining() else self.doors()
-        dead += [
-            f'the listener "{door.listener}" at {door.host}:{door.port} does not answer'
-            for door in doors
-            if not await _is_answered(door, deadline_s / 2 / len(doors)) and not self.is_draining()
-        ]
+        if not self.is_draining():
+            dead += [
+                f'the listener "{door.listener}" at {door.host}:{door.port} does not answer'
+                for door, knock in knocks
+                if not knock.result()
+            ]
         return dead
 
     async def describe(self) -> str:

@@ -11,7 +11,7 @@ from gateway.daemon.building import own_hostname
 from gateway.doctor.certificates import compare_served
 from gateway.doctor.dialogue import Encounter, meet
 from gateway.doctor.findings import Finding, Says, Section
-from gateway.doctor.machine import Process, find_listener, first_free_port, try_to_bind
+from gateway.doctor.machine import SUPERVISOR, Process, find_listener, first_free_port, try_to_bind
 from gateway.doctor.patience import in_thread, resolve, why
 from gateway.doctor.showing import list_extensions
 from gateway.doctor.subject import Subject
@@ -92,12 +92,20 @@ async def look_at_port(
         try:
             await in_thread(partial(try_to_bind, family, address))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                yield Taken(listen=listen, address=(_ANY.get(address[0], address[0]), address[1]))
-            else:
+            if error.errno != errno.EADDRINUSE:
                 yield _why_not_bound(where, port, error)
+            elif subject.gateway is None and await _is_for_start(port):
+                yield _says.ok(f"{where}: systemd listens there, and starts the gateway when somebody comes")
+            else:
+                yield Taken(listen=listen, address=(_ANY.get(address[0], address[0]), address[1]))
         else:
             yield _is_free(subject, where, port)
+
+
+async def _is_for_start(port: int) -> bool:
+    """Tell whether a visit would start the gateway: that is not for us to do."""
+    holder = await in_thread(partial(find_listener, port))
+    return holder is not None and holder.name == SUPERVISOR
 
 
 def _why_not_bound(where: str, port: int, error: OSError) -> Finding:
@@ -130,11 +138,6 @@ def _is_free(subject: Subject, where: str, port: int) -> Finding:
 
 async def _look_at_gateway(subject: Subject, entrance: Entrance, taken: Taken) -> AsyncIterator[Finding]:
     where = f"{taken.listen} ({entrance.name})"
-    if subject.gateway is None:
-        holder = await _find_holder(taken)
-        if holder is not None and holder.name == "systemd":  # a visit would start the gateway
-            yield _says.ok(f"{where}: systemd listens there, and starts the gateway when somebody comes")
-            return
     hostname = own_hostname(subject.config)
     says_proxy = bool(entrance.proxies)
     met = await meet(taken.address, tls=entrance.tls, says_proxy=says_proxy)

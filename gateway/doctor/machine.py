@@ -12,6 +12,7 @@ from pathlib import Path
 PROC = Path("/proc")
 
 UNLIMITED = sys.maxsize
+SUPERVISOR = "systemd"
 
 _LISTENING = "0A"
 _MAPS = ("net/tcp", "net/tcp6")
@@ -64,17 +65,17 @@ def find_lock_holder(path: Path) -> Process | None:
 
 
 def find_listener(port: int) -> Process | None:
-    """Return who listens on a TCP port; only root sees the processes of others."""
+    """Return who listens on a TCP port; only root sees the processes of others.
+
+    Of several, one that is not systemd: it hands sockets to services, and keeps them too.
+    """
     inodes = set(_listening_inodes(port))
-    if not inodes:
-        return None
-    for folder in PROC.iterdir():
-        if not folder.name.isdecimal():
-            continue
-        with suppress(OSError):
-            if any(_inode_of(link) in inodes for link in (folder / "fd").iterdir()):
-                return find_process(int(folder.name))
-    return None
+    found: Process | None = None
+    for pid in _processes_with(inodes) if inodes else ():
+        found = find_process(pid) or found
+        if found is not None and found.name != SUPERVISOR:
+            return found
+    return found
 
 
 def find_file_system(path: Path) -> str | None:
@@ -138,6 +139,14 @@ def _listening_inodes(port: int) -> Iterator[str]:
                 words = line.split()
                 if words[3] == _LISTENING and int(words[1].rpartition(":")[2], 16) == port:
                     yield words[9]
+
+
+def _processes_with(inodes: set[str]) -> Iterator[int]:
+    for folder in PROC.iterdir():
+        if folder.name.isdecimal():
+            with suppress(OSError):
+                if any(_inode_of(link) in inodes for link in (folder / "fd").iterdir()):
+                    yield int(folder.name)
 
 
 def _inode_of(link: Path) -> str | None:

@@ -261,9 +261,7 @@ class Judge:
         )
         remembered = refused.refusal and replace(
             refused.refusal,
-            code=wrong.code,
-            email_id=reading.envoi.email_id,
-            facts=read_facts(arrival.submission, reading),
+            facts={**read_facts(arrival.submission, reading), "ground": Ground.WRONG.value, "code": wrong.code.value},
         )
         return replace(refused, refusal=remembered, reading=reading, code=wrong.code, not_to=not_to)
 
@@ -307,8 +305,7 @@ def _refuse(
         reply=str(reply),
         cause=cause,
         reports=reports,
-        ground=ground.value,
-        facts=read_facts(submission, None),
+        facts={**read_facts(submission, None), "ground": ground.value},
     )
     return NotTaken(ground=ground, reply=reply, cause=cause, refusal=refusal, headers=headers, account=account)
 

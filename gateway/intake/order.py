@@ -22,8 +22,9 @@ from gateway.protocol.report import Ack, Not, ReportKind, SmsAnswer
 from gateway.protocol.report_xml import render_ack, render_not
 from gateway.reader.mail import Reading
 from gateway.reports import ReportRules
-from gateway.store.base import Facts, NewEnvoi, NewMail, NewReport, NewSms, Order
+from gateway.store.base import NewEnvoi, NewMail, NewReport, NewSms, Order
 from gateway.store.budget import Budget
+from gateway.store.facts import Facts
 
 _MOST_FACT_CHARS = 100
 

@@ -4,18 +4,16 @@ Every move of a row says which state it comes from and, once claimed, which `epo
 somebody else moved first is simply not moved.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum, unique
 
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportFormat, ReportKind, SmsAnswer
 from gateway.store.budget import Alarm, Budget, Deferred, Room
-
-Facts = Mapping[str, str | int | bool | None]
-"""What is kept of a mail for whoever asks later why: plain values by name, those of a stranger cut short."""
+from gateway.store.facts import Facts
+from gateway.store.stoplist import OptOut
 
 # --- what intake gives -----------------------------------------------------------------------------------------------
 
@@ -228,10 +226,7 @@ class Refusal:
     reply: str  # as the client saw it
     cause: str  # for the operator: more than the client saw
     reports: tuple[NewReport, ...] = ()
-    ground: str | None = None  # of `intake.judging`
-    code: Code | None = None
-    email_id: str | None = None
-    facts: Facts | None = None
+    facts: Facts | None = None  # as of a mail, with its `ground` (of `intake.judging`) and `code`, if it has one
 
 
 # --- what the dispatcher gets and gives ------------------------------------------------------------------------------
@@ -337,7 +332,7 @@ class Settled:
     moved: tuple[SmsId, ...]
     reports: tuple[ReportId, ...] = ()
     learnt: tuple[Move, ...] = ()  # by words that came before the answer was recorded
-    opted_out: tuple["OptOut", ...] = ()  # what is new on the STOP list, by the carriers' word
+    opted_out: tuple[OptOut, ...] = ()  # what is new on the STOP list, by the carriers' word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,27 +377,3 @@ class Tally:
 
 
 # --- the STOP list ---------------------------------------------------------------------------------------------------
-
-EVERYBODY = "*"
-"""In place of an account: a number that no account may write to."""
-
-
-@unique
-class OptOutSource(Enum):
-    """Who said that a number wants nothing any more."""
-
-    REPLY = "reply"  # its owner, by SMS
-    CARRIER = "carrier"  # which refused an SMS to it with code 11, or has it on a list of its own
-    OPERATOR = "operator"
-    IMPORT = "import"  # a file
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptOut:
-    """A number that an account may not write to, or nobody (`EVERYBODY`)."""
-
-    account: str
-    msisdn: str = field(repr=False)  # E.164
-    since_at: datetime
-    source: OptOutSource
-    note: str | None = None  # for the operator; no text of an SMS

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store import tables
-from gateway.store.base import EVERYBODY, OptOut, OptOutSource
+from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.store.two_way import CarrierOptOut, StopRules
 
 T = TypeVar("T")

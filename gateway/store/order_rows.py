@@ -89,7 +89,9 @@ def sms_row(mail: NewMail, envoi: NewEnvoi, sms: NewSms, *, is_paid: bool) -> Ro
 
 def refusal_row(refusal: Refusal) -> Row:
     """A mail that was not taken."""
-    return {name: getattr(refusal, name) for name in _REFUSAL_FIELDS}
+    facts = refusal.facts or {}
+    own = {name: getattr(refusal, name) for name in _REFUSAL_FIELDS}
+    return {**own, **{name: facts.get(name) for name in ("ground", "code", "email_id")}}
 
 
 def report_row(

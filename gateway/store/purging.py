@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.store import quotas, tables
+from gateway.store.console import purge_actions
 from gateway.store.story_tables import operation
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN, by_index, one_of
 
@@ -149,6 +150,7 @@ def purge_records(connection: sa.Connection, before: datetime, limit: int) -> Pu
     if replies:
         connection.execute(tables.report.delete().where(_report.reply_id.in_(replies)))
         connection.execute(tables.reply.delete().where(_reply.id.in_(replies)))
+    purge_actions(connection, before)
     return Purged(mails=len(mails), refusals=len(refusals), replies=len(replies))
 
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from gateway.lifecycle import EnvoiId, MailId, ReportState, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind
-from gateway.store.base import Credit, OptOut
+from gateway.store.base import Credit
+from gateway.store.stoplist import OptOut
 
 Kept = Mapping[str, object]
 """Facts as they are read back."""

@@ -18,10 +18,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.ids import new_id
 from gateway.lifecycle import ReplyId, SmsId
 from gateway.store import stopping, tables
-from gateway.store.base import OptOut, OptOutSource
 from gateway.store.inserts import insert_all
 from gateway.store.order_rows import report_row
 from gateway.store.staging import Writers
+from gateway.store.stoplist import OptOut, OptOutSource
 from gateway.store.tables import by_index
 from gateway.store.two_way import (
     AnsweredSms,

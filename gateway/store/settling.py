@@ -16,10 +16,11 @@ from gateway.lifecycle import SMS_MOVES, EnvoiId, ReportId, SmsEvent, SmsId, Sms
 from gateway.pauses import PausePoint, pause_at
 from gateway.protocol.codes import Code
 from gateway.store import credit, optouts, tables
-from gateway.store.base import OptOut, OptOutSource, Settlement
+from gateway.store.base import Settlement
 from gateway.store.errors import StoreError
 from gateway.store.repeats import Repeated
 from gateway.store.staging import Writers, stage_reports
+from gateway.store.stoplist import OptOut, OptOutSource
 from gateway.store.tables import LATER_WORDS, SMS_WAITING, UNCOUNTED
 
 _sms = tables.sms.c

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from gateway.lifecycle import EnvoiId, SmsEvent, SmsId
 from gateway.protocol.codes import Code
 from gateway.store import optouts, settling, tables
-from gateway.store.base import EVERYBODY, OptOut, Settlement
+from gateway.store.base import Settlement
 from gateway.store.refusing import OPTED_OUT
 from gateway.store.staging import Writers
+from gateway.store.stoplist import EVERYBODY, OptOut
 from gateway.store.tables import SMS_WAITING, by_index
 from gateway.store.two_way import Stopped, StoppedSms, StopRules
 

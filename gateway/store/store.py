@@ -32,7 +32,6 @@ from gateway.store.base import (
     Credit,
     Foreseen,
     LostSms,
-    OptOut,
     Order,
     Refusal,
     RenderNot,
@@ -40,6 +39,7 @@ from gateway.store.base import (
     Settlement,
     Tally,
 )
+from gateway.store.console import ConsoleSteps
 from gateway.store.database import Database
 from gateway.store.durations import timed
 from gateway.store.errors import StoreUnavailable, translated
@@ -51,12 +51,13 @@ from gateway.store.reading import StoreReading
 from gateway.store.settings import StoreSettings
 from gateway.store.staging import Writers
 from gateway.store.stepping import PulledIn
+from gateway.store.stoplist import OptOut
 from gateway.store.two_way import CarrierOptOut, NewReply, PartKey, ReplyOutcome, ReplyRules, Stopped, StopRules
 from gateway.store.waits import Waits
 from gateway.store.words import ClaimedInquiry, InquirySettlement, Learnt, RenderReceipts, Words
 
 
-class Store(StoreReading):
+class Store(StoreReading, ConsoleSteps):
     """The steps of the flow, each one transaction: committed when the method returns, undone when it raises.
 
     Instants are aware; the store reads no clock, each step is told the time. Every step raises `StoreUnavailable`

@@ -22,8 +22,8 @@ import sqlalchemy as sa
 from gateway.lifecycle import SMS_MOVES, ReportState, SmsEvent, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportFormat, ReportKind
-from gateway.store.base import OptOutSource
 from gateway.store.columns import Choice, Facts, Foreign, Instant, Notes, Number
+from gateway.store.stoplist import OptOutSource
 
 RAW_LIMIT_BYTES = 4096
 """What is kept of a carrier's or a smarthost's answer."""

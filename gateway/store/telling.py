@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from gateway.lifecycle import MailId, SmsId, SmsState
 from gateway.protocol.codes import Code
 from gateway.store import credit, tables
-from gateway.store.base import EVERYBODY, OptOut
 from gateway.store.records import (
     AttemptRecord,
     Blocked,
@@ -25,6 +24,7 @@ from gateway.store.records import (
     SmsRecord,
     TurnedAwayRecord,
 )
+from gateway.store.stoplist import EVERYBODY, OptOut
 from gateway.store.story_tables import operation, turned_away
 from gateway.store.tables import by_index, one_of
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gateway.lifecycle import EnvoiId, ReplyId, ReportId, SmsId
-from gateway.store.base import EVERYBODY, NewReport, OptOut
+from gateway.store.base import NewReport
+from gateway.store.stoplist import EVERYBODY, OptOut
 
 # --- the STOP list ---------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportFormat
-from gateway.store.base import Move, NewReport, OptOut
+from gateway.store.base import Move, NewReport
+from gateway.store.stoplist import OptOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

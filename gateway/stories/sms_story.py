@@ -8,8 +8,9 @@ from typing import assert_never
 from gateway.lifecycle import SmsEvent, SmsState
 from gateway.policy.accounts import Account, OnUnknown
 from gateway.policy.routing import find_path
-from gateway.store.base import OptOut, split_lane
+from gateway.store.base import split_lane
 from gateway.store.records import AttemptRecord, Blocked, OperationRecord, ReplyRecord, SmsRecord
+from gateway.store.stoplist import OptOut
 from gateway.stories.model import Data, Step, StepKind
 from gateway.stories.settings_of import settings_of_code
 from gateway.text.gsm import count_parts, is_gsm

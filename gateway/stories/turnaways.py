@@ -63,6 +63,10 @@ class Turnaways:
         else:
             known.last_at, known.count, known.facts = now, known.count + 1, facts
 
+    def note_reply(self, peer: str, sender: str | None, reply: object, facts: Facts) -> None:
+        """The same, for whoever has the reply as it is."""
+        self.note(peer=peer, sender=sender, reply=str(reply), facts=facts)
+
     async def run(self) -> None:
         """Work until stopped; what was counted by then is stored."""
         await self._stage.run()

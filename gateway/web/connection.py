@@ -33,6 +33,9 @@ CONNECTIONS = prometheus_client.Counter(
     "mail2sms_http_connections", "Connections over HTTP, by what became of them.", ["outcome"], registry=REGISTRY
 )
 
+_errors = logging.getLogger("uvicorn.error.alone")
+_errors.setLevel(logging.ERROR)  # its warnings are one line for each bad request of a stranger
+
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n"
 _REFUSAL = b"Bad Request\n"
 
@@ -45,6 +48,7 @@ class BoundedConnection(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.logger = _errors
         super().connection_made(transport)  # type: ignore[arg-type]
         if len(self.connections) > MOST_CONNECTIONS and not self._make_room():
             CONNECTIONS.labels("refused").inc()
@@ -131,8 +135,3 @@ def _answer_start() -> Message:
         (b"connection", b"close"),
     ]
     return {"type": "http.response.start", "status": 400, "headers": headers}
-
-
-def quieten_uvicorn() -> None:
-    """Its warnings are one line for each bad request of a stranger; errors are still heard."""
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Annotated
 
 import uvicorn
@@ -14,7 +15,7 @@ from gateway.activation import NOTHING_GIVEN, GivenSockets
 from gateway.errors import GatewayError
 from gateway.providers.transport import http_url
 from gateway.settings import Settings
-from gateway.web.connection import BoundedConnection, quieten_uvicorn, refuse_ambiguous
+from gateway.web.connection import BoundedConnection, refuse_ambiguous
 from gateway.web.tokens import Token
 
 
@@ -31,16 +32,30 @@ def split_listen(value: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def is_loopback(listen: str) -> bool:
+    """True when "HOST:PORT" can be reached from this machine alone."""
+    host, _port = split_listen(listen)
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 PublicUrl = Annotated[str, AfterValidator(http_url)]
 """An http or https address, without a slash at its end."""
 
 
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?$")]
+"""A name of a machine, without a port."""
+
+
 class HttpSettings(Settings):
-    """Where health and metrics are asked for, and where carriers call back."""
+    """Where health and metrics are asked for, where carriers call back, and where the console is."""
 
     listen: Annotated[str, AfterValidator(_check_listen)] | None = Field(
         default=None,
-        description='"HOST:PORT" for /livez, /readyz, /metrics and callbacks; absent: no HTTP. Port 0: a free one.',
+        description='"HOST:PORT" for /livez, /readyz, /metrics, callbacks and the console; absent: no HTTP. '
+        "Port 0: a free one.",
     )
     public_url: PublicUrl | None = Field(
         default=None,
@@ -49,6 +64,15 @@ class HttpSettings(Settings):
     )
     tokens: tuple[Token, ...] = Field(
         default=(), description="Programs that may ask /api/v1/: one block each; none: there is no such interface."
+    )
+    tls_proxy: bool = Field(
+        default=False,
+        description="A proxy in front of it speaks HTTPS with browsers, and nobody else reaches it. Without, the "
+        "console is served on loopback addresses alone.",
+    )
+    hosts: tuple[HostName, ...] = Field(
+        default=(),
+        description="Names that browsers call the console by, beside that of public_url, localhost and addresses.",
     )
 
 
@@ -109,7 +133,6 @@ class HttpServer:
         """Answer until `stop`. Cancelled, it closes its socket."""
         if not self._sockets:
             raise HttpUnavailable("serve comes after bind")
-        quieten_uvicorn()
         try:
             await self._server.serve(sockets=self._sockets)
         finally:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.findings import Findings
 from gateway.cli.lint import examine
 from gateway.cli.mail_file import receive
 from gateway.clock import SystemClock
 from gateway.config import load
 from gateway.intake import Submission
+from gateway.intake.findings import Findings
 from tests.cli.conftest import CONFIG, KEYID, Finished, Run
 from tests.support.clock import ManualClock
 

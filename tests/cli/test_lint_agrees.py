@@ -12,12 +12,12 @@ import pytest
 
 from gateway.cli.examples import HERE as EXAMPLES
 from gateway.cli.examples import load_example
-from gateway.cli.findings import PLACEHOLDER_ID, Findings
 from gateway.cli.lint import examine
 from gateway.cli.mail_file import receive
 from gateway.config import Config, load
 from gateway.daemon.building import build_intake, inline_reader, report_rules
 from gateway.intake import Reply, Submission
+from gateway.intake.findings import PLACEHOLDER_ID, Findings
 from gateway.lifecycle import Accepted
 from gateway.outcomes import Attempt, Outcomes
 from gateway.policy.accounts import Accounts

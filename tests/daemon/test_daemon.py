@@ -189,7 +189,7 @@ async def test_a_stage_that_dies_ends_the_gateway(config: Config) -> None:
     async def die() -> None:
         raise StoreUnusable("the schema is another")
 
-    daemon._janitor.run = die  # type: ignore[method-assign]
+    daemon.parts.janitor.run = die  # type: ignore[method-assign]
     with pytest.raises(ExceptionGroup) as raised:
         await daemon.run(asyncio.Event())
 
@@ -200,7 +200,7 @@ async def test_a_stage_that_dies_ends_the_gateway(config: Config) -> None:
 async def test_a_stage_that_ends_by_itself_ends_the_gateway(config: Config) -> None:
     daemon = Daemon(config)
     await daemon.start()
-    daemon._mailer.stop()
+    daemon.parts.mailer.stop()
 
     with pytest.raises(ExceptionGroup) as raised:
         await daemon.run(asyncio.Event())
@@ -249,12 +249,12 @@ async def test_a_reload_brings_new_accounts_and_tells_what_waits(
     with structlog.testing.capture_logs() as lines:
         async with Daemon(config) as daemon:
             before = await send(daemon, mail("1", key=key))
-            kept = daemon._present.carriers["carrier"]
+            kept = daemon.parts.present.carriers["carrier"]
             await daemon.reload(load(config.path, environ={}))
             after = await send(daemon, mail("2", key=key))
             await sandbox.wait_for_messages(1)
 
-            assert daemon._present.carriers["carrier"] is kept
+            assert daemon.parts.present.carriers["carrier"] is kept
 
     assert (before[:3], after[:3]) == ("550", "250")
     assert [line["sections"] for line in lines if line["event"] == "restart_needed"] == [["janitor"]]

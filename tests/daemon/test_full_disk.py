@@ -94,7 +94,7 @@ async def test_it_starts_on_a_full_disk_by_its_reserve_and_sends_nothing(
     async with Daemon(config) as daemon:
         refused = await send(daemon, mail("2"))
         filler.unlink()
-        await until(lambda: daemon._room.find_obstacle() is None)
+        await until(lambda: daemon.parts.room.find_obstacle() is None)
         taken = await send(daemon, mail("2"))
         await sandbox.wait_for_messages(2)
 
@@ -111,7 +111,7 @@ async def test_a_full_queue_takes_no_mail_until_it_is_shorter(config: Config, mo
             await daemon.store.admit(new_order(*waiting, reports=()))
             await until(lambda: "queue_full" in [line["event"] for line in lines])
             replies = [await send(daemon, mail("1"))]
-            obstacle = daemon._room.find_obstacle()
+            obstacle = daemon.parts.room.find_obstacle()
             await daemon.store.hold_queued(daemon._clock.now())
             await until(lambda: "queue_has_room" in [line["event"] for line in lines])
             replies.append(await send(daemon, mail("1")))

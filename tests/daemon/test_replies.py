@@ -45,7 +45,7 @@ async def test_a_reply_comes_back_in_the_thread_and_a_stop_is_heeded(
         stop = Reply(msisdn=NUMBER, text="STOP\nje n'en veux plus", reference="r1", raw="{}")
         async with asyncio.TaskGroup() as group:  # the carrier calls twice at once
             for _ in range(2):
-                group.create_task(daemon._replies.take("carrier", [stop]))
+                group.create_task(daemon.parts.replies.take("carrier", [stop]))
         answer = (await mailbox.wait_for(3))[2]
         await send(daemon, mail("2"))
         reports = (await mailbox.wait_for(5))[3:]

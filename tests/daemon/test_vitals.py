@@ -20,7 +20,7 @@ from tests.support.configuration import write_config
 from tests.support.gateway import GatewayProcess, serve
 from tests.support.postgres import PostgresServer, postgres_server
 
-DEADLINE_S = 60.0
+DEADLINE_S = 90.0
 
 
 async def done() -> None:
@@ -290,6 +290,7 @@ async def unfed(gateway: GatewayProcess, times: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_store_that_hangs_stops_the_signs_of_life_and_one_that_is_back_starts_them(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:

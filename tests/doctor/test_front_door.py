@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -113,6 +114,35 @@ async def test_a_gateway_that_hangs_is_told_from_others(write: Write) -> None:
 
     assert finding.level is Level.FAILURE
     assert "restart it" in (finding.todo or "")
+
+
+_SUPERVISOR = """
+import select, socket, sys
+open("/proc/self/comm", "w").write("systemd")
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+came, _, _ = select.select([server, sys.stdin], [], [])
+print("visited" if server in came else "left alone", flush=True)
+"""
+
+
+@pytest.mark.slow
+async def test_a_socket_that_systemd_holds_is_not_visited(write: Write) -> None:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", _SUPERVISOR, stdin=pipe, stdout=pipe)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            port = int(await process.stdout.readline())
+            checkup = await look(write(smtp=on(port)), PORTS)
+            said, _ = await process.communicate(b"\n")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    assert find(checkup, "systemd listens there").level is Level.OK
+    assert said == b"left alone\n"
 
 
 async def test_a_postfix_with_our_banner_is_not_ours(write: Write) -> None:

@@ -4,7 +4,7 @@ from structlog.testing import capture_logs
 
 from gateway.policy.accounts import Accounts
 from gateway.protocol.codes import Code
-from gateway.store.base import EVERYBODY, OptOut, OptOutSource
+from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.store.two_way import StopRules
 from tests.intake.conftest import Desk, write_envoi, write_mail
 from tests.store.samples import NotMaker

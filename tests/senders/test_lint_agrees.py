@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.client import Said, compose
-from gateway.cli.findings import Findings
 from gateway.cli.lint import examine
 from gateway.clock import SystemClock
 from gateway.config import Config
 from gateway.intake import Reply
+from gateway.intake.findings import Findings
 from tests.identity.conftest import Key
 from tests.senders.document import Row, read_rows
 from tests.senders.letters import write_letter

@@ -13,7 +13,7 @@ from gateway.carrier import Carrier
 from gateway.optout_sync import OptOutSync
 from gateway.providers.base import Untold
 from gateway.store import tables
-from gateway.store.base import OptOut, OptOutSource
+from gateway.store.stoplist import OptOut, OptOutSource
 from gateway.store.two_way import CarrierOptOut, StopRules
 from gateway.worker import Bell, Crew
 from tests.stages.rig import DEADLINE_S, FakeCarrier, WatchedStore

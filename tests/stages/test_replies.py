@@ -18,8 +18,9 @@ from gateway.providers.base import Reply, ReplyPart
 from gateway.replies import PATIENCE, Replies, clean_text
 from gateway.reports import ReportRules
 from gateway.store import Store, StoreUnavailable, tables
-from gateway.store.base import ClaimedSms, OptOut, OptOutSource, RenderNot
+from gateway.store.base import ClaimedSms, RenderNot
 from gateway.store.outgoing import ClaimedReport
+from gateway.store.stoplist import OptOut, OptOutSource
 from gateway.store.two_way import NewReply, ReplyOutcome, ReplyRules, StopRules
 from gateway.store.words import RenderReceipts
 from gateway.worker import Bell, Crew

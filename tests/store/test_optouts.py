@@ -10,7 +10,8 @@ from gateway.lifecycle import SmsEvent, SmsState
 from gateway.protocol.codes import Code
 from gateway.protocol.report import ReportKind, SmsAnswer
 from gateway.store import Store, tables
-from gateway.store.base import EVERYBODY, NewReport, OptOut, OptOutSource, Order, Stored
+from gateway.store.base import NewReport, Order, Stored
+from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.store.two_way import CarrierOptOut, StopRules
 from tests.store.samples import (
     LATER,

@@ -64,10 +64,7 @@ def refusal_at(at: datetime) -> Refusal:
         account="acme",
         reply="550 5.7.1 Refused with code 3",
         cause="code 3: the <keyid> is not known",
-        ground="wrong",
-        code=Code.C3_KEY_UNKNOWN,
-        email_id="77",
-        facts={"helo": "paul", "size_bytes": 100},
+        facts={"helo": "paul", "size_bytes": 100, "ground": "wrong", "code": 3, "email_id": "77"},
     )
 
 

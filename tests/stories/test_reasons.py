@@ -10,7 +10,7 @@ from gateway.daemon import Daemon
 from gateway.daemon.building import report_rules, stop_rules
 from gateway.policy.accounts import Accounts
 from gateway.reports import ReportWriter
-from gateway.store.base import OptOut, OptOutSource
+from gateway.store.stoplist import OptOut, OptOutSource
 from gateway.stories import Stories
 from tests.stories.canned import Canned, plain, read_all
 from tests.stories.conftest import SUNDAY, SundayClock
@@ -56,7 +56,7 @@ async def test_every_canned_mail_is_explained(config: Config) -> None:
         host, port = daemon.addresses.smtp[0]
         for one in mails:
             await submit(host, port, one.content, sender=one.sender, recipient=one.recipient)
-        await daemon._turnaways.store()
+        await daemon.parts.turnaways.store()
         accounts = Accounts(config.accounts)
         stories = Stories(daemon.store, clock, lambda: accounts, is_serving=lambda: True)
         until = asyncio.get_running_loop().time() + DEADLINE_S

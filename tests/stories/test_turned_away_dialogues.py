@@ -43,7 +43,7 @@ async def test_wrong_passwords_strangers_and_broken_dialogues_are_kept(tmp_path:
         host, port = daemon.addresses.smtp[0]
         await submit(host, port, b"From: x@y.example\r\n\r\nno\r\n", sender="stranger@y.example", recipient=RECIPIENT)
         told = await say(daemon, "HELO client", "AUTH PLAIN AGdscGkAd3Jvbmc=", "AUTH PLAIN AHNlY3JldDEyMwB4", "BOGUS")
-        await daemon._turnaways.store()
+        await daemon.parts.turnaways.store()
         stories = Stories(daemon.store, clock, lambda: accounts)
         found = {one.summary: one for one in await stories.find("127.0.0.1")}
         stranger = await stories.find("stranger@y.example")

@@ -112,12 +112,15 @@ async def test_one_stranger_connects_so_often_and_no_more(tmp_path: Path) -> Non
         for _ in range(15):
             raw = await stack.enter_async_context(connected(ground.gateway.smtp, source=STRANGER))
             banners.append((await raw.line())[:3])
+        began = asyncio.get_running_loop().time()
         for _ in range(60):
             async with connected(ground.gateway.smtp, source="127.0.0.67") as raw:
                 banners.append((await raw.line())[:3])
 
+        forgiven = (asyncio.get_running_loop().time() - began) / 2 + 1  # one every two seconds
+
         assert banners[:15] == ["220"] * 10 + ["421"] * 5
-        assert 30 <= banners[15:].count("220") <= 45  # one is forgiven every two seconds
+        assert 30 <= banners[15:].count("220") <= 30 + forgiven
         await is_served(ground, "good")
 
 

@@ -39,19 +39,19 @@ async def send_many(raw: Raw, mails: list[bytes]) -> Counter[str]:
 
 
 async def test_guessed_keys_send_nothing_from_anywhere(tmp_path: Path) -> None:
-    """T1: a thousand keys from an address that is not trusted, three hundred from one that is; then the right one."""
-    mails = [make_mail(f"{number}", "0601020304", key=f"{number:032x}") for number in range(1_000)]
+    """T1: four hundred keys from an address that is not trusted, a hundred from one that is; then the right one."""
+    mails = [make_mail(f"{number}", "0601020304", key=f"{number:032x}") for number in range(400)]
     patient = {"max_errors": 1_000, "error_delay_s": 0}
     async with Carrier(accepts) as carrier, siege(tmp_path, carrier, smtp=patient) as ground:
         async with greeted(ground, source=STRANGER) as raw:
             from_outside = await send_many(raw, mails[:-1])
         async with greeted(ground) as raw:
-            from_inside = await send_many(raw, mails[:300])
+            from_inside = await send_many(raw, mails[:100])
         told = {row["recipient"] for row in ground.reports()}
 
-        assert from_outside == {NOT_YOU: 999}
+        assert from_outside == {NOT_YOU: 399}
         assert [(reply[:34], count) for reply, count in from_inside.items()] == [
-            ("550 5.7.1 Refused with code 3: the", 300)
+            ("550 5.7.1 Refused with code 3: the", 100)
         ]
         assert (ground.sms(), carrier.requests) == ([], [])
         assert told == {"not@masociete.com"}  # the domain's own address, for the mails from within

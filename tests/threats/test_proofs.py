@@ -69,7 +69,7 @@ async def test_guessing_passwords_is_slow_and_short_and_names_are_not_told(tmp_p
         assert elsewhere[0][:9] == "235 2.7.0"  # nobody locks out a user at another address
 
         checked = await ground.metric('mail2sms_smtp_authentications_total{outcome="failed"}')
-        assert checked <= 11
+        assert checked <= 13  # one is forgiven a minute
         log = ground.gateway.read_log()
         assert (PASSWORD in log, "nobody" in log) == (False, False)  # people type passwords where names belong
 
@@ -192,7 +192,7 @@ async def test_a_carrier_leads_the_gateway_nowhere(tmp_path: Path) -> None:
             headers = (f"Location: {form}", f"Refresh: 0; url={form}", f"Link: <{form}>; rel=preload")
             await says(answer(f'{{"url": "{form}"}}'.encode(), *headers, status=status))(writer)
 
-        async with Carrier(redirect) as carrier, siege(tmp_path, carrier) as ground:
+        async with Carrier(redirect) as carrier, siege(tmp_path, carrier, provider={"batch_size": 1}) as ground:
             for number in range(len(remaining)):
                 await submit(ground, make_mail(str(number), f"06010203{number:02d}"))
             await ground.until(lambda: not remaining)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 
 import httpx
 import pytest
@@ -10,10 +9,10 @@ import pytest
 from gateway.lifecycle import SmsId
 from gateway.providers.base import Callback, CallbackUnreadable, Fate, Receipt, Reply
 from gateway.store.words import Learnt
-from gateway.web import Callbacks, Gauges, Hook, HttpServer, health_app
-from gateway.web.gauges import Rows, Surroundings
+from gateway.web import Callbacks, Hook, HttpServer, health_app
 from gateway.web.receipts import digest_secret
 from tests.support.clock import ManualClock
+from tests.support.gauges import quiet_gauges
 
 SECRET = "f3c1a0de9b7744d2"
 PREVIOUS = "0123456789abcdef-_"
@@ -92,15 +91,7 @@ async def address(carrier: Carrier, desk: Desk, clock: ManualClock) -> AsyncIter
     async def find_obstacles() -> Sequence[str]:
         return []
 
-    async def count_rows(_now: datetime) -> Rows:
-        return Rows()
-
-    gauges = Gauges(
-        clock=clock,
-        count_rows=count_rows,
-        look_around=lambda _rows: Surroundings(is_ready=True, carriers={}, classes={}, first_carriers={}),
-    )
-    app = health_app(find_obstacles=find_obstacles, gauges=gauges, more_routes=callbacks.routes)
+    app = health_app(find_obstacles=find_obstacles, gauges=quiet_gauges(clock), more_routes=callbacks.routes)
     server = HttpServer(app, listen="127.0.0.1:0")
     bound = await server.bind()
     async with asyncio.TaskGroup() as group:

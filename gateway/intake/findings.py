@@ -1,4 +1,4 @@
-"""What `mail2sms lint` found out about a mail: flat values, the same for people and for programs."""
+"""What was found out about a mail, by `mail2sms lint` or in the console: flat values, for people and for programs."""
 
 from dataclasses import dataclass
 from datetime import datetime
