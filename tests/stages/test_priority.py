@@ -21,15 +21,18 @@ def account(name: str, priority: str) -> Account:
 
 
 class SlowCarrier(FakeCarrier):
-    """Takes its time with every call, and notes whose each was."""
+    """Takes its time with every call, and notes whose each was; while it is shut, it answers none."""
 
     def __init__(self, call_s: float) -> None:
         super().__init__()
         self.default = self._take_time
         self._call_s = call_s
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def _take_time(self, batch: Batch) -> Sequence[Verdict]:
         await asyncio.sleep(self._call_s)
+        await self.open.wait()
         return [Accepted(raw="ok")] * len(batch.messages)
 
     @property
@@ -59,9 +62,11 @@ async def test_an_alert_overtakes_two_thousand_bulk_sms_within_one_call(
     async with rig.running():
         await submit_bulk(rig, names, 500)
         await carrier.wait_for_calls(10)
+        carrier.open.clear()  # storing the alert takes a while, in which the mailings would end on a slow machine
         await store.admit(new_order(new_sms(), mail=new_mail(account="fire"), reports=()))
         begun = len(carrier.batches)
         rig.dispatcher.notice("fire")
+        carrier.open.set()
         batches = list(await carrier.wait_for_calls(begun + WIDTH + 1))
         place = carrier.keys.index("fire")
 
