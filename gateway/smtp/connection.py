@@ -145,6 +145,10 @@ class SmtpConnection(SMTP, ABC):
     async def greet(self) -> bool:
         """Say the banner; return False when there is no dialogue to be had."""
 
+    @abstractmethod
+    def note_answer(self, reply: Reply) -> None:
+        """Count the client if it is told no, unless the handler does that."""
+
     def forget_mail(self) -> None:
         """No mail is begun."""
         self.envelope = self._create_envelope()
@@ -353,6 +357,7 @@ class SmtpConnection(SMTP, ABC):
 
     async def _send(self, reply: Reply) -> None:
         """Send the reply; errors are slowed down and, when there are too many, end the session."""
+        self.note_answer(reply)
         if reply.code >= 500:
             self._errors += 1
             if self._errors > UNDELAYED_ERRORS and not self._owner.is_draining:

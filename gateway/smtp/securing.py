@@ -65,12 +65,7 @@ class SecuringSession(SmtpConnection):
             "authenticated_account": self._account,
         }
 
-    async def _send(self, reply: Reply) -> None:
-        self._note_answer(reply)
-        await super()._send(reply)
-
-    def _note_answer(self, reply: Reply) -> None:
-        """Count the client if it is told no, unless the handler does that."""
+    def note_answer(self, reply: Reply) -> None:
         if reply.code < 400 or reply is self._remembered:
             return
         facts = self.facts() | {"recipient": self._wrong_recipient}
@@ -111,7 +106,7 @@ class SecuringSession(SmtpConnection):
         try:
             await self.begin_tls(replies.TLS_READY)
         except HungUp:
-            self._note_answer(replies.TLS_FAILED)  # there is nobody left to say it to
+            self.note_answer(replies.TLS_FAILED)  # there is nobody left to say it to
             raise
         return None
 
