@@ -25,11 +25,13 @@ NOT_SHOWN = {
     "3.4": "the schema is a file of the repository; its own tests hold it against envois",
     "6.6": "hours need a commercial account and a time of day",
     "8.5": "trying again for two days needs a smarthost that refuses",
-    "8.6": "not in this version",
+    "8.6": "needs a telephone that answers",
     "10.1": "an account is the operator's configuration",
     "10.2": "a credit is the gateway's own affair; it needs an account that is set up with one",
     "10.3": "needs an account whose credit is nearly spent",
     "10.4": "needs a carrier without credit",
+    "10.5": "a quota is the gateway's own affair; it needs an account that is set up with one",
+    "10.6": "needs an account whose volume is watched",
 }
 """Sections that no case shows, and why."""
 
