@@ -22,9 +22,9 @@ SAYS_250_BEFORE_COMMIT = """
     from gateway.intake.judging import reply_taken
     admit = Intake._admit
     tasks = []
-    async def admit_later(intake, order):
+    async def admit_later(intake, submission, order):
         loop = asyncio.get_running_loop()
-        loop.call_later(0.1, lambda: tasks.append(loop.create_task(admit(intake, order))))
+        loop.call_later(0.1, lambda: tasks.append(loop.create_task(admit(intake, submission, order))))
         return reply_taken(order.mail.id)
     Intake._admit = admit_later
 """
