@@ -22,10 +22,10 @@ SAYS_250_BEFORE_COMMIT = """
     from gateway.intake.judging import reply_taken
     admit = Intake._admit
     tasks = []
-    async def admit_later(intake, submission, order):
+    async def admit_later(intake, submission, taken):
         loop = asyncio.get_running_loop()
-        loop.call_later(0.1, lambda: tasks.append(loop.create_task(admit(intake, submission, order))))
-        return reply_taken(order.mail.id)
+        loop.call_later(0.1, lambda: tasks.append(loop.create_task(admit(intake, submission, taken))))
+        return reply_taken(taken.written.order.mail.id)
     Intake._admit = admit_later
 """
 SENDS_AGAIN_WHAT_WAS_UNDER_WAY = """
