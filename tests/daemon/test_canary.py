@@ -220,6 +220,7 @@ async def test_only_who_may_see_numbers_and_texts_does_and_nobody_sees_a_secret(
     config = write_watched_config(tmp_path, carrier=sandbox.url, smarthost=mailbox.address)
     at = ("--config", str(config))
     await run_command("migrate", *at)
+    in_force = await run_command("check-config", "--show", str(config))
     async with serve(config) as gateway:
         for content in (*MAILS.values(), mail(20, key=PREVIOUS_KEY), mail(21), mail(22)):
             await send(gateway, content)
@@ -236,8 +237,9 @@ async def test_only_who_may_see_numbers_and_texts_does_and_nobody_sees_a_secret(
         for commands, outputs in ((WHOLE, everything), (MASKED, masked)):
             finished = [await run_command(*command, *at) for command in commands]
             outputs += [one.stdout + one.stderr for one in finished]
-    masked.append(gateway.read_log())
+    masked += [gateway.read_log(), in_force.stdout + in_force.stderr]
 
+    assert "[[http.tokens]]" in in_force.stdout
     assert any(TEXT in one for one in everything)  # it is told to who may see it
     assert found_in(everything, SECRETS) == []
     assert found_in(masked, PLANTED) == []
