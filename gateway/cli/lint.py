@@ -22,6 +22,7 @@ from gateway.cli.client import (
 )
 from gateway.cli.exits import BAD, OK, ConfigOption, JsonOption
 from gateway.cli.mail_file import FileArgument, SenderOption, find_sender, read_mail, receive
+from gateway.cli.plain import visible
 from gateway.cli.schema_findings import find_schema_faults
 from gateway.clock import SystemClock
 from gateway.config import Config, load
@@ -165,7 +166,7 @@ class _Page:
 
     def _show_verdict(self, findings: Findings) -> None:
         going = sum(sms.goes for sms in findings.sms)
-        self._console.print(Text(_visible(str(findings.reply)), style="bold green" if findings.ok else "bold red"))
+        self._console.print(Text(visible(str(findings.reply)), style="bold green" if findings.ok else "bold red"))
         self._console.print(f"SMS that would go: {going} of {len(findings.sms)}")
 
     def _show_mail(self, findings: Findings) -> None:
@@ -271,10 +272,10 @@ class _Page:
 
     def _title(self, title: str) -> None:
         self._console.print()
-        self._console.print(Text(_visible(title), style="bold"))
+        self._console.print(Text(visible(title), style="bold"))
 
     def _line(self, name: str, value: str) -> None:
-        self._console.print(Text.assemble((f"  {name}:", "cyan"), f" {_visible(value)}".rstrip()))
+        self._console.print(Text.assemble((f"  {name}:", "cyan"), f" {visible(value)}".rstrip()))
 
     def _list(self, name: str, values: tuple[str, ...]) -> None:
         for value in values:
@@ -282,7 +283,7 @@ class _Page:
 
     def _block(self, text: str) -> None:
         for line in text.split("\n"):
-            self._console.print("    " + _visible(line))
+            self._console.print("    " + visible(line))
 
 
 _EMAIL_ID_WORDS = {
@@ -302,8 +303,3 @@ def _carriers(sms: Sms) -> str:
         spare = [name for name in sms.carriers if name not in sms.weights]
         return ", ".join(["by shares " + " : ".join(shares), *(f"else {name}" for name in spare)]) + route
     return ", else ".join(sms.carriers) + route
-
-
-def _visible(text: str) -> str:
-    """Return text that cannot move the cursor, change colours or turn the direction of writing."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

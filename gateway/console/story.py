@@ -1,5 +1,6 @@
 """The page of one mail: its story, what can be done about it, the mail as it came, its reports as they went."""
 
+import re
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,6 +19,8 @@ from gateway.stories import Action, StepKind, Story
 _MOST_REPORTS = 50
 _MOST_RAW_CHARS = 200_000
 _MOST_SMS = 500
+_KEYID = re.compile(r"(<keyid>)[^<]{1,1000}", re.IGNORECASE)
+"""An account's key, also one that is quoted-printable; in base64 nothing can be read."""
 
 APPLIES = {
     Action.HOLD: {SmsState.QUEUED},
@@ -89,7 +92,7 @@ class StoryPages:
             visit,
             id=id_,
             mail=mail,
-            raw=visible(raw[:_MOST_RAW_CHARS]),
+            raw=visible(_KEYID.sub(r"\1********", raw[:_MOST_RAW_CHARS])),
             cut=max(0, len(raw) - _MOST_RAW_CHARS),
             reports=[(report, visible(report.body.decode("iso-8859-1"))) for report in reports],
         )

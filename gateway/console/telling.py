@@ -7,10 +7,12 @@ from datetime import datetime
 from gateway.console.visit import Visit
 from gateway.console.words import WORDS, has_words
 from gateway.stories import Step, StepKind
+from gateway.stories.masking import NUMBERS, RECIPIENT, mask_recipient
 from gateway.text.msisdn import mask
 
-_NUMBERS = frozenset({"tel", "msisdn"})
-_TEXTS = frozenset({"text", "raw", "subject", "sentence", "notes", "reason", "cause", "detail", "what", "note"})
+_TEXTS = frozenset(
+    {"text", "raw", "forced_by", "subject", "sentence", "notes", "reason", "cause", "detail", "what", "note"}
+)
 """May hold what somebody wrote, or a whole number in the middle of a sentence."""
 _WORDS_OF = {
     "state": "state", "verdict": "event", "word": "event", "kind": "report", "action": "action", "what": "next",
@@ -61,16 +63,24 @@ def show_step(step: Step, visit: Visit) -> ShownStep:
 def _detail(key: str, value: object, visit: Visit) -> Detail | None:
     if key in _LEFT_OUT or value is None or value in ("", ()):
         return None
-    if not visit.sees_all and key in _TEXTS:
-        written = _HIDDEN
-    elif not visit.sees_all and key in _NUMBERS:
-        written = mask(str(value))
+    veiled = None if visit.sees_all else _veil(key, value)
+    if veiled is not None:
+        written = veiled
     else:
         written = _write_instant(value) if key.endswith("_at") and isinstance(value, str) else _write(value, visit)
     section = _WORDS_OF.get(key)
     if section is not None and has_words(f"{section}.{value}"):
         return Detail(key=key, label=_label(key, visit), value=visit.say(f"{section}.{value}"), is_foreign=False)
     return Detail(key=key, label=_label(key, visit), value=written, is_foreign=isinstance(value, str))
+
+
+def _veil(key: str, value: object) -> str | None:
+    """Return what stands in place of a value that holds a text or a number; None: it holds neither."""
+    if key in _TEXTS:
+        return _HIDDEN
+    if key in NUMBERS:
+        return mask(str(value))
+    return mask_recipient(value) if key == RECIPIENT and isinstance(value, str) else None
 
 
 def _label(key: str, visit: Visit) -> str:
@@ -84,7 +94,8 @@ def _write(value: object, visit: Visit) -> str:
         case float():
             return f"{value:.3g}"
         case Mapping():
-            return ", ".join(f"{key}: {_write(one, visit)}" for key, one in value.items())
+            details = [_detail(str(key), one, visit) for key, one in value.items()]
+            return ", ".join(f"{one.label}: {one.value}" for one in details if one is not None)
         case tuple() | list():
             return ", ".join(_write(one, visit) for one in value)
         case _:

@@ -42,11 +42,19 @@ async def examine(subject: Subject) -> AsyncIterator[Finding]:
     listen = config.http.listen
     if listen is not None and not await _is_local(split_listen(listen)[0]):
         todo = 'listen on "127.0.0.1:8025", and let a reverse proxy pass on /receipts/ alone'
-        findings.append(_says.warning(f"[http] {listen}: health and metrics can be read from other machines", todo))
+        what = enumerate_names(_what_http_shows(config))
+        findings.append(_says.warning(f"[http] {listen}: {what} can be read from other machines", todo))
     if not findings:
         findings = [_says.ok("nothing doubtful in it")]
     for finding in findings:
         yield finding
+
+
+def _what_http_shows(config: Config) -> list[str]:
+    shown = ["health", "metrics"]
+    if any(user.roles for user in config.users):
+        shown.append("the console's door")
+    return [*shown, "the interface for programs"] if config.http.tokens else shown
 
 
 def _look_at_entrance(config: Config, entrance: Entrance, faces: list[str]) -> Iterator[Finding]:
@@ -68,7 +76,7 @@ def _look_at_entrance(config: Config, entrance: Entrance, faces: list[str]) -> I
         yield _says.note(
             f"{where} has no TLS, so nobody can give a password there", "write [smtp.starttls], or auth = false for it"
         )
-    if not entrance.requires_tls and strangers:
+    if not entrance.requires_tls and strangers and not all(account.require_tls for account in config.accounts):
         yield _says.warning(
             f"{where} takes mail of public addresses in clear: keys and texts can be read on the way",
             "write require_tls = true for it"
@@ -87,10 +95,11 @@ def _look_at_accounts(config: Config) -> Iterator[Finding]:
             "give it networks, a user in [[users]] and TLS, or another method; see the table of listeners",
         )
     for account in config.accounts:
-        if account.keyid is not None and account.keyid.get_secret_value() in _PUBLISHED_KEYS:
+        keys = {one.get_secret_value() for one in (account.keyid, account.previous_keyid) if one is not None}
+        if keys & _PUBLISHED_KEYS:
             yield _says.failure(
-                f'the keyid of account "{account.name}" stands in the document of the protocol: everybody knows it',
-                "have it changed: mail2sms account new prints a block with a fresh one",
+                f'a keyid of account "{account.name}" stands in the document of the protocol: everybody knows it',
+                "mail2sms account rotate says how to change it; take previous_keyid out when no client uses it",
             )
         foreign = [domain for domain in account.report_domains if not _is_own(account, domain)]
         if foreign:

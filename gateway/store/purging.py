@@ -8,14 +8,15 @@ SQLite overwrites what it erases where it was built so, as Debian's is (`secure_
 rows, the file does not shrink. Backups know nothing of it: they have their own age.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.store import quotas, tables
+from gateway.store import quotas, tables, turning_away
 from gateway.store.console import purge_actions
 from gateway.store.story_tables import operation
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN, by_index, one_of
@@ -29,6 +30,10 @@ _refusal = tables.refusal.c
 
 FORGOTTEN = "forgotten"
 """What stands where a number was."""
+
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)[ ./()\-]{1,3}(?=\d)")
+_ENOUGH_DIGITS = 8
+"""The end of a number by which it is found in what others wrote, with a country code or without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,17 +122,34 @@ def replies_query(before: datetime, limit: int, *, is_purged: bool) -> sa.Select
     )
 
 
+def refused_reports_query(before: datetime, limit: int) -> sa.Select[Any]:
+    """The reports of refusals that were made before then, are over and have a body, which may name a number."""
+    query = sa.select(_report.id).where(
+        _report.refusal_id.is_not(None),
+        _report.created_at < before,
+        _report.settled_at.is_not(None),
+        sa.func.length(_report.body) > 0,
+    )
+    return by_index(query.limit(limit), tables.report, "ix_report_refusal")
+
+
 # --- the steps -------------------------------------------------------------------------------------------------------
 
 
 def purge_contents(connection: sa.Connection, before: datetime, now: datetime, limit: int) -> Purged:
-    """Of at most `limit` mails and as many replies that came before then, and are over, the contents are erased."""
+    """Of at most `limit` each of mails, replies and reports of refusals before then the contents are erased, if over.
+
+    Whoever was turned away before then is not known any more, nor for longer than `turning_away.KEPT`.
+    """
     mails = connection.scalars(contents_query(before, limit)).all()
     _empty_mails(connection, mails, now)
     _empty_sms(connection, sa.select(_sms.id).where(_sms.envoi_id.in_(_envois_of(mails))), mails)
     replies = connection.scalars(replies_query(before, limit, is_purged=False)).all()
     _empty_replies(connection, replies, now, {"text": "", "raw": ""})
-    return Purged(mails=len(mails), replies=len(replies))
+    reports = connection.scalars(refused_reports_query(before, limit)).all()
+    _empty_reports(connection, reports)
+    turning_away.forget_older(connection, max(before, now - turning_away.KEPT))
+    return Purged(mails=len(mails), refusals=len(reports), replies=len(replies))
 
 
 def purge_records(connection: sa.Connection, before: datetime, limit: int) -> Purged:
@@ -155,7 +177,7 @@ def purge_records(connection: sa.Connection, before: datetime, limit: int) -> Pu
 
 
 def forget(connection: sa.Connection, msisdn: str, now: datetime, limit: int) -> Forgotten:
-    """Of at most `limit` SMS to the number, and of all replies from it, nothing is left that names it.
+    """Of at most `limit` SMS to the number, of replies from it, and of what was refused, nothing is left that names it.
 
     What is erased of a mail is erased for all it went to: the mail itself and its reports. An SMS of a mail of which
     anything is not over yet is left for later, and counted.
@@ -177,6 +199,9 @@ def forget(connection: sa.Connection, msisdn: str, now: datetime, limit: int) ->
     for table in (tables.receipt, tables.reply_part):
         connection.execute(table.delete().where(table.c.msisdn == msisdn))
     quotas.forget_number(connection, msisdn)
+    is_named = _finder(msisdn)
+    _empty_reports(connection, _refused_reports_with(connection, is_named))
+    turning_away.forget_where(connection, is_named)
     listed = sa.select(sa.literal(1)).where(tables.optout.c.msisdn == msisdn).limit(1)
     return Forgotten(
         sms=len(ids),
@@ -211,3 +236,23 @@ def _empty_replies(connection: sa.Connection, replies: Sequence[str], now: datet
         connection.execute(tables.reply.update().where(_reply.id.in_(replies)).values(purged_at=now, **values))
         own = tables.report.update().where(_report.reply_id.in_(replies))
         connection.execute(own.values(body=b"", subject=None))  # which names who wrote
+
+
+def _empty_reports(connection: sa.Connection, reports: Sequence[str]) -> None:
+    if reports:
+        connection.execute(tables.report.update().where(_report.id.in_(reports)).values(body=b""))
+
+
+def _finder(msisdn: str) -> Callable[[str], bool]:
+    """Return what tells whether a text names the number, however it is written; rather once too often than not."""
+    end = msisdn[-_ENOUGH_DIGITS:]
+    return lambda text: end in _BETWEEN_DIGITS.sub("", text)
+
+
+def _refused_reports_with(connection: sa.Connection, is_named: Callable[[str], bool]) -> list[str]:
+    """The Not of a refused mail says which number it was for, and there is no SMS by which it could be found."""
+    query = sa.select(_report.id, _report.body).where(
+        _report.refusal_id.is_not(None), _report.settled_at.is_not(None), sa.func.length(_report.body) > 0
+    )
+    rows = connection.execute(by_index(query, tables.report, "ix_report_refusal"))
+    return [row.id for row in rows if is_named(row.body.decode("latin-1"))]

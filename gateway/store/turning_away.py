@@ -1,6 +1,6 @@
 """Who was told no, counted by client, sender and reply; the table never has more than a bounded number of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,7 +46,23 @@ def note(connection: sa.Connection, counts: Sequence[TurnedAwayRecord], now: dat
     ]
     if rows:
         connection.execute(upsert, rows)
-    connection.execute(turned_away.delete().where(_away.last_at < now - KEPT))
+    forget_older(connection, now - KEPT)
     oldest = connection.scalar(sa.select(_away.last_at).order_by(_away.last_at.desc()).offset(MOST).limit(1))
     if oldest is not None:
         connection.execute(turned_away.delete().where(_away.last_at <= oldest))
+
+
+def forget_older(connection: sa.Connection, before: datetime) -> None:
+    """Nobody is known of who was turned away before then, and not since."""
+    connection.execute(turned_away.delete().where(_away.last_at < before))
+
+
+def forget_where(connection: sa.Connection, is_named: Callable[[str], bool]) -> None:
+    """Of whoever said, or was told, what `is_named` finds something in, nothing is known. All rows are looked at."""
+    query = sa.select(_away.id, _away.sender, _away.reply, _away.facts)
+    rows = connection.execute(query).all()
+    found = [
+        row.id for row in rows if any(is_named(str(said)) for said in (row.sender, row.reply, *row.facts.values()))
+    ]
+    if found:
+        connection.execute(turned_away.delete().where(_away.id.in_(found)))

@@ -1,4 +1,7 @@
-"""Stories for whoever may not see numbers and texts: both are masked, in the data and in the sentences."""
+"""Stories for whoever may not see numbers and texts: both are masked, in the data and in the sentences.
+
+Somebody may have written to a number as if it were a mailbox: of such a recipient the number is masked.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,9 +9,11 @@ from dataclasses import replace
 from gateway.stories.model import Data, QueueRow, Step, Story
 from gateway.text.msisdn import mask
 
-_NUMBERS = frozenset({"tel", "msisdn"})
+NUMBERS = frozenset({"tel", "msisdn"})
+RECIPIENT = "recipient"
 _TEXTS = frozenset({"text", "raw", "forced_by"})
 HIDDEN = "(masked)"
+_SHORTEST_NUMBER = 6
 
 
 def mask_story(story: Story) -> Story:
@@ -32,6 +37,14 @@ def mask_row(row: QueueRow) -> QueueRow:
     )
 
 
+def mask_recipient(address: str) -> str:
+    """Return the address; of one like 0612345678@gw.example.org, with the number masked."""
+    local, at, domain = address.partition("@")
+    digits = "".join(one for one in local if one.isdigit())
+    is_number = len(digits) >= _SHORTEST_NUMBER and not any(one.isalpha() for one in local)
+    return f"{mask(local)}{at}{domain}" if is_number else address
+
+
 def _mask_step(step: Step, secrets: Mapping[str, str]) -> Step:
     sentence = step.sentence
     raw = step.data.get("raw")
@@ -42,19 +55,25 @@ def _mask_step(step: Step, secrets: Mapping[str, str]) -> Step:
 
 
 def _mask_value(name: str, value: object, secrets: Mapping[str, str]) -> object:
+    if isinstance(value, Mapping):
+        return {inner: _mask_value(inner, one, secrets) for inner, one in value.items()}
     if not isinstance(value, str):
         return value
-    if name in _NUMBERS:
+    if name in NUMBERS:
         return mask(value)
     return HIDDEN if name in _TEXTS and value else _hide(value, secrets)
 
 
 def _secrets_of(data: Data) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for name, value in data.items():
-        if isinstance(value, str) and len(value) > 1:
-            if name in _NUMBERS:
+        if isinstance(value, Mapping):
+            found |= _secrets_of(value)
+        elif isinstance(value, str) and len(value) > 1:
+            if name in NUMBERS:
                 found[value] = mask(value)
+            elif name == RECIPIENT and mask_recipient(value) != value:
+                found[value] = mask_recipient(value)
             elif name in _TEXTS:
                 found[value] = HIDDEN
     return found

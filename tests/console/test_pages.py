@@ -1,5 +1,6 @@
 """What pages show, to whom, and in which language; whatever a stranger wrote stays text."""
 
+import html
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -16,6 +17,7 @@ from gateway.store import StoreUnavailable
 from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.store.two_way import StopRules
 from gateway.stories import Filter, FoundKind, Step, StepKind
+from gateway.stories.masking import mask_story
 from tests.console.house import MAIL_ID, MASKED, NUMBER, TEXT, House, Operator, found, row, shown, story
 from tests.store.samples import new_mail, new_order, new_sms
 from tests.support.clock import START
@@ -152,7 +154,38 @@ async def test_the_mail_as_it_came_stays_text(operator: Operator, console: House
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", answer.text)
 
 
+async def test_the_mail_as_it_came_does_not_show_its_key(operator: Operator, console: House) -> None:
+    raw = b"Subject: x\r\n\r\n<envoi><keyid>a296464ce0=\r\n12b8ab</keyid><KeyID>a296</KeyID><sms>seen</sms></envoi>"
+    order = new_order(mail=replace(new_mail(), raw=raw))
+    await console.store.admit(order)
+    await operator.log_in("otto")
+    page = html.unescape((await operator.get(f"/console/mail/{order.mail.id}/source")).text)
+
+    assert "<keyid>********</keyid><KeyID>********</KeyID><sms>seen</sms>" in page
+    assert "a296" not in page
+    assert "12b8ab" not in page
+
+
 # --- who sees what ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipient", ["0612345678@gw.example.org", "+33 6 12 34 56 78@gw.example.org"])
+async def test_who_may_only_view_sees_no_number_that_a_client_wrote_to(
+    operator: Operator, console: House, recipient: str
+) -> None:
+    data = {"peer": "192.0.2.1", "facts": {"recipient": recipient, "cause": f"no mailbox {recipient}", "tls": None}}
+    step = Step(kind=StepKind.TURNED_AWAY, at=START, sentence=f"wrote to {recipient}", data=data, is_trouble=True)
+    told = replace(story(), steps=(step,))
+    console.stories.stories[MAIL_ID] = told
+    pages = {}
+    for name in ("vera", "otto"):
+        await operator.log_in(name)
+        pages[name] = shown(await operator.get(f"/console/mail/{MAIL_ID}"))
+
+    assert "@gw.example.org" in pages["vera"]
+    assert recipient not in pages["vera"]
+    assert recipient in pages["otto"]
+    assert recipient not in str(mask_story(told))
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])

@@ -43,6 +43,12 @@ async def test_the_key_of_the_document_is_a_failure(write: Write) -> None:
     assert find(await look(write(), CONFIGURATION), "everybody knows it").level is Level.FAILURE
 
 
+async def test_the_key_of_the_document_is_a_failure_as_a_previous_one_too(write: Write) -> None:
+    found = await look_at(write, account={"previous_keyid": "a296464ce012b8ab710a"})
+
+    assert any(level is Level.FAILURE and "everybody knows it" in what for level, what in found)
+
+
 async def test_examples_that_were_left_are_told(write: Write) -> None:
     finding = find(await look(write(), CONFIGURATION), "still as in the example")
 
@@ -83,9 +89,19 @@ async def test_reports_for_foreign_domains_are_noted(write: Write) -> None:
 
 
 async def test_metrics_that_other_machines_can_read_are_a_warning(write: Write) -> None:
-    found = await look_at(write, http={"listen": "0.0.0.0:8025"})
+    token = {"name": "grafana", "token": "t" * 32}
+    few, more = [await look_at(write, http={"listen": "0.0.0.0:8025", "tokens": tokens}) for tokens in ([], [token])]
 
-    assert any(level is Level.WARNING and "can be read from other machines" in what for level, what in found)
+    assert any(level is Level.WARNING and "health, metrics can be read from" in what for level, what in few)
+    assert any("metrics, the interface for programs can be read from other machines" in what for _, what in more)
+
+
+@pytest.mark.parametrize("require_tls", [True, False])
+async def test_mail_in_clear_is_told_unless_every_account_refuses_it(write: Write, require_tls: bool) -> None:
+    listener: dict[str, object] = {"listen": ["0.0.0.0:2525"], "networks": ["62.1.2.0/24"]}
+    found = await look_at(write, smtp=listener, account={"require_tls": require_tls})
+
+    assert any("in clear" in what for _, what in found) is not require_tls
 
 
 async def test_a_callback_that_has_no_effect_is_told(write: Write) -> None:

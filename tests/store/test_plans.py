@@ -221,6 +221,7 @@ async def test_what_is_to_be_purged_is_found_by_its_age(full_store: Store) -> No
     await assert_uses(full_store, purging.contents_query(LATER, 10), "ix_mail_contents|Seq Scan on mail")
     await assert_uses(full_store, purging.records_query(LATER, 10), "ix_mail_purged|Seq Scan on mail")
     await assert_uses(full_store, purging.refusals_query(LATER, 10), "ix_refusal_age|Seq Scan on refusal")
+    await assert_uses(full_store, purging.refused_reports_query(LATER, 10), "ix_report_refusal|Seq Scan on report")
 
 
 async def test_who_waits_is_found_by_the_indexes(full_store: Store) -> None:

@@ -1,5 +1,6 @@
 """Store.purge_contents, purge_records and forget: what is erased, what is kept, what is left alone."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,6 +12,8 @@ from gateway.store import Store, tables
 from gateway.store.base import Duplicate, NewReport, Order, Refusal
 from gateway.store.outgoing import ReportSettlement
 from gateway.store.purging import FORGOTTEN, Purged
+from gateway.store.records import TurnedAwayRecord
+from gateway.store.story_tables import turned_away
 from tests.store.samples import (
     NotMaker,
     change,
@@ -65,6 +68,20 @@ async def purge_contents(store: Store, before: datetime = AFTER, *, limit: int =
 
 async def purge_records(store: Store, before: datetime = AFTER, *, limit: int = 100) -> Purged:
     return await store.purge_records(before=before, limit=limit)
+
+
+def away(sender: str, recipient: str | None = None) -> TurnedAwayRecord:
+    """Somebody who was told that there is no such recipient."""
+    return TurnedAwayRecord(
+        id=name("T"),
+        peer="192.0.2.9",
+        sender=sender,
+        reply="550 5.1.1 There is no such mailbox",
+        count=1,
+        first_at=START,
+        last_at=START,
+        facts={"recipient": recipient},
+    )
 
 
 async def all_of(store: Store) -> str:
@@ -155,8 +172,8 @@ async def test_a_step_has_a_bound(store: Store) -> None:
     assert [(await purge_records(store, limit=2)).mails for _ in range(4)] == [2, 2, 1, 0]
 
 
-async def test_a_refusal_goes_with_its_reports_once_they_are_sent(store: Store) -> None:
-    refusal = Refusal(
+def new_refusal(body: bytes = b"<etatNot/>") -> Refusal:
+    return Refusal(
         id=new_mail().id,
         refused_at=START,
         peer="192.0.2.1",
@@ -167,14 +184,42 @@ async def test_a_refusal_goes_with_its_reports_once_they_are_sent(store: Store) 
         account=None,
         reply="550 5.7.1 no",
         cause="unknown",
-        reports=(new_report(),),
+        reports=(replace(new_report(), body=body),),
     )
-    await store.refuse(refusal)
+
+
+async def test_a_refusal_goes_with_its_reports_once_they_are_sent(store: Store) -> None:
+    await store.refuse(new_refusal())
 
     assert await purge_records(store) == Purged()
     await deliver(store)
     assert await purge_records(store) == Purged(refusals=1)
     assert (await rows(store, tables.refusal), await rows(store, tables.report)) == ([], [])
+
+
+async def test_the_report_of_a_refusal_is_emptied_with_the_contents_once_it_is_sent(store: Store) -> None:
+    await store.refuse(new_refusal(SECRET))
+
+    assert await purge_contents(store) == Purged()
+    await deliver(store)
+    assert await purge_contents(store, START) == Purged()  # not so old
+    assert await purge_contents(store) == Purged(refusals=1)
+    assert await purge_contents(store) == Purged()
+    assert SECRET.decode() not in await all_of(store)
+    assert len(await rows(store, tables.refusal)) == 1
+
+
+@pytest.mark.parametrize(("kept_days", "known_days"), [(7, 7), (365, 30)])
+async def test_who_was_turned_away_is_known_for_a_month_or_as_long_as_contents(
+    store: Store, kept_days: int, known_days: int
+) -> None:
+    await store.note_turned_away([away("a@acme.example")], START)
+    left = []
+    for now in (START + timedelta(days=known_days), START + timedelta(days=known_days, seconds=1)):
+        await store.purge_contents(before=now - timedelta(days=kept_days), now=now, limit=100)
+        left.append(len(await rows(store, turned_away)))
+
+    assert left == [1, 0]
 
 
 async def add_reply(store: Store, msisdn: str = "+33600000001") -> str:
@@ -230,6 +275,21 @@ async def test_a_number_is_forgotten_wherever_it_stands(store: Store) -> None:
     assert everything.count("+33600000002") == 1  # another's number stays, and what became of the SMS
     assert [one["raw"] for one in await rows(store, tables.mail)].count(b"") == 2
     assert [one["tel"] for one in await rows(store, tables.sms, msisdn=None)] == [FORGOTTEN, FORGOTTEN]
+
+
+@pytest.mark.parametrize("written", ["+33600000001", "0600000001", "06 00 00 00 01", "+33 (0)6-00.00.00.01"])
+async def test_a_number_is_forgotten_where_only_a_refusal_names_it(store: Store, written: str) -> None:
+    """docs/protocol.md §8.2: the Not of a mail for one number names it, also when the mail was refused."""
+    for number in (written, "+33600000002"):
+        await store.refuse(new_refusal(f"<etatNot><tel>{number}</tel></etatNot>".encode()))
+        await store.note_turned_away([away(f"{number}@sms.example"), away("", f"{number}@gw.example.org")], START)
+    await deliver(store)
+
+    await store.forget("+33600000001", now=AFTER, limit=100)
+
+    everything = await all_of(store)
+    assert written not in everything
+    assert everything.count("+33600000002") == 3  # another's stay
 
 
 async def test_a_number_is_not_forgotten_while_anything_waits(store: Store) -> None:
