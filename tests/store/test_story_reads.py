@@ -322,6 +322,58 @@ async def test_a_list_looks_at_a_bounded_number_of_rows_and_goes_on(
     assert [one.id for one in await all_pages(stories, Filter(text="bonjour 1"), 5)] == [orders[0].mail.id]
 
 
+async def test_a_list_looks_at_a_bounded_number_of_sms_and_goes_on_with_whole_mails(
+    store: Store, stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "SMS_LOOKED_AT", 3)
+    few = [order_at(START + timedelta(minutes=n), new_sms(n + 1), email_id=f"{n}") for n in range(2)]
+    long = order_at(START + timedelta(minutes=2), *map(new_sms, range(11, 16)), email_id="long")
+    newest = order_at(START + timedelta(minutes=3), new_sms(21), email_id="newest")
+    for order in (*few, long, newest):
+        await store.admit(order)
+    first = await stories.search(Filter(text="bonjour 1"), Page(size=5))
+    last_of_long = await stories.search(Filter(text="bonjour 15"), Page(size=5))
+
+    assert [one.id for one in first.rows] == [long.mail.id]
+    assert (await stories.search(Filter(text="bonjour 21"), Page(size=5))).next == long.mail.id
+    assert ([one.id for one in last_of_long.rows], last_of_long.next) == ([long.mail.id], long.mail.id)
+    found = await all_pages(stories, Filter(text="bonjour 1"), 5)
+    assert [one.id for one in found] == [long.mail.id, few[0].mail.id]
+    assert await all_pages(stories, Filter(text="bonjour 9"), 5) == []
+
+
+async def test_a_state_that_many_are_in_is_looked_for_among_the_newest(
+    store: Store, stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = await fill(store)
+    monkeypatch.setattr(listing, "LOOKED_AT", 4)
+    found = await all_pages(stories, Filter(states=(SmsState.QUEUED,)), 2)
+
+    assert [one.id for one in found] == [order.mail.id for order in reversed(orders[:6])]
+
+
+async def test_the_queue_of_one_account_goes_on_behind_that_of_the_others(
+    store: Store, stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT", 2)
+    orders = [order_at(START + timedelta(minutes=n), new_sms(n + 1), email_id=f"{n}") for n in range(5)]
+    orders += [
+        order_at(START + timedelta(minutes=n), new_sms(n + 1), email_id=f"{n}", account="other") for n in range(5, 8)
+    ]
+    for order in orders:
+        await store.admit(order)
+    first = await stories.queue(Filter(account="other"), Page(size=2))
+    rows: list[QueueRow] = []
+    after = first.next
+    while after is not None:
+        page = await stories.queue(Filter(account="other", text="BONJOUR"), Page(size=2, after=after))
+        rows += page.rows
+        after = page.next
+
+    assert first.rows == ()
+    assert [row.mail_id for row in rows] == [order.mail.id for order in orders[5:]]
+
+
 async def test_the_queue_is_read_part_by_part_the_oldest_first(store: Store, stories: Stories) -> None:
     orders = await fill(store)
     rows: list[QueueRow] = []
