@@ -94,6 +94,7 @@ def questions_of(stories: Stories, deep: str) -> dict[str, Ask]:
         "queue: of an account, 500": lambda: stories.queue(Filter(account=account), Page(size=500)),
         "queue: of nobody": lambda: stories.queue(Filter(account="nobody")),
         "queue: expired": lambda: stories.queue(Filter(states=(SmsState.EXPIRED,))),
+        "queue: delivered (none)": lambda: stories.queue(Filter(states=(SmsState.DELIVERED,))),
         "stats: nothing new, 10,000 wait": lambda: stories.stats(StatsBy.ACCOUNT, datetime.now(UTC)),
         "stats: a tenth of all": lambda: stories.stats(StatsBy.STATE, tenth),
     }

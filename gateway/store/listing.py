@@ -1,4 +1,4 @@
-"""Lists: mails by any mark, the newest first, and SMS that wait, the oldest first. Reads only.
+"""Lists of mails by any mark, the newest first. Reads only; `queue_listing` lists SMS.
 
 For a part of a list so many rows are looked at and no more, however rare what is looked for: a part may be short, or
 empty, and say where the next begins.
@@ -23,12 +23,10 @@ from gateway.store.records import (
     MailLine,
     MailRecord,
     RefusalRecord,
-    SmsRecord,
     TurnedAwayRecord,
-    Waits,
 )
 from gateway.store.story_tables import SMS_TROUBLE, turned_away
-from gateway.store.tables import SMS_OPEN, by_index, one_of
+from gateway.store.tables import by_index, one_of
 from gateway.store.telling import columns_of, record_of
 
 LOOKED_AT = 5_000
@@ -300,82 +298,3 @@ def _mail_lines(connection: sa.Connection, ids: Sequence[str]) -> Iterable[MailL
             states=states.get(key or "", {}),
             codes=tuple(code for code, _ in by_number[:_MOST_CODES]),
         )
-
-
-# --- SMS that wait ---------------------------------------------------------------------------------------------------
-
-WAITING = (SmsState.HELD, SmsState.UNCERTAIN, SmsState.SENDING, SmsState.QUEUED)
-"""Unless others are asked for. What a carrier accepted waits for nothing but its word."""
-
-
-def queue(connection: sa.Connection, marks: Marks, size: int, after: str | None) -> Waits:
-    """SMS in these states (`WAITING` unless given) with these marks, the longest in its state first.
-
-    `after` is `next` of the part before.
-    """
-    found: dict[str, str] = {}  # the ids, by place
-    ends: list[str] = []
-    for state in marks.states or WAITING:
-        rows = connection.execute(queue_query(state, marks, after, size + 1)).all()
-        found |= {_place(row): row.id for row in rows}
-        last = rows[-1] if len(rows) > size else connection.execute(last_looked_at_query(state, marks, after)).first()
-        if last is not None:
-            ends.append(_place(last))
-    end = min(ends, default=None)
-    places = sorted(place for place in found if end is None or place <= end)
-    shown = places[:size]
-    whole = sa.select(*columns_of(tables.sms, SmsRecord)).where(_sms.id.in_([found[place] for place in shown]))
-    records = (record_of(SmsRecord, row) for row in connection.execute(whole).mappings()) if shown else ()
-    by_id: dict[str, SmsRecord] = {record.id: record for record in records}
-    sms = tuple(by_id[found[place]] for place in shown)
-    return Waits(sms=sms, next=shown[-1] if len(places) > size else end)
-
-
-def queue_query(state: SmsState, marks: Marks, after: str | None, size: int) -> sa.Select[Any]:
-    """The first with the marks, of the SMS that are looked at."""
-    within: list[sa.ColumnElement[bool]] = []
-    some = _longest(state, marks, after, _sms.account, _sms.provider, _sms.tel, _sms.text, _sms.reason)
-    looked = some.limit(LOOKED_AT).subquery().c
-    if marks.account is not None:
-        within.append(looked.account == marks.account)
-    if marks.provider is not None:
-        within.append(looked.provider == marks.provider)
-    if marks.msisdn is None and marks.tel is not None:
-        within.append(looked.tel == marks.tel)
-    if marks.since is not None:
-        within.append(looked.id >= floor_id(marks.since))
-    if marks.until is not None:
-        within.append(looked.id < floor_id(marks.until))
-    if marks.text is not None:
-        within.append(sa.or_(has(looked.text, marks.text), has(looked.reason, marks.text)))
-    if not within:
-        return _longest(state, marks, after).limit(size)
-    found = sa.select(looked.id, looked.since_at).where(*within)
-    return found.order_by(looked.since_at, looked.id).limit(size)
-
-
-def last_looked_at_query(state: SmsState, marks: Marks, after: str | None) -> sa.Select[Any]:
-    """The last of the SMS that are looked at; none: all are."""
-    return _longest(state, marks, after).limit(1).offset(LOOKED_AT - 1)
-
-
-def _longest(state: SmsState, marks: Marks, after: str | None, *more: sa.Column[Any]) -> sa.Select[Any]:
-    """SMS in the state by the mark that tells most of them apart, the longest in it first."""
-    query = sa.select(_sms.id, _sms.since_at, *more).where(one_of("sms.state", (state,)))
-    if after is not None:
-        since, _, last = after.partition(" ")
-        since_at = datetime.fromisoformat(since)
-        later = sa.and_(_sms.since_at == since_at, _sms.id > last)
-        query = query.where(_sms.since_at >= since_at, sa.or_(_sms.since_at > since_at, later))
-    query = query.order_by(_sms.since_at, _sms.id)
-    if marks.mails is not None:
-        return query.where(_sms.envoi_id.in_(sa.select(_envoi.id).where(_envoi.mail_id.in_(marks.mails))))
-    if marks.msisdn is not None:
-        return by_index(query.where(_sms.msisdn == marks.msisdn), tables.sms, "ix_sms_msisdn")
-    if state in SMS_OPEN:
-        return by_index(query, tables.sms, "ix_sms_open")
-    return query
-
-
-def _place(row: sa.Row[Any]) -> str:
-    return f"{row.since_at.isoformat(timespec='microseconds')} {row.id}"

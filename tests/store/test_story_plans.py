@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.lifecycle import SmsState
-from gateway.store import Store, counting, finding, listing, tables, telling
+from gateway.store import Store, counting, finding, listing, queue_listing, tables, telling
 from gateway.store.listing import Marks
 from gateway.store.story_tables import SMS_TROUBLE
 from tests.store.samples import LATER, rows
@@ -118,18 +118,37 @@ async def test_few_in_a_state_are_counted_in_their_index(full_store: Store) -> N
 
 
 async def test_the_queue_is_read_from_its_index(full_store: Store) -> None:
-    for state in listing.WAITING:
+    for state in queue_listing.WAITING:
         for marks in (Marks(), Marks(account="b"), Marks(text="word")):
             for query in (
-                listing.queue_query(state, marks, None, 50),
-                listing.last_looked_at_query(state, marks, None),
+                queue_listing.queue_query(state, marks, None, 50),
+                queue_listing.last_looked_at_query(state, marks, None),
             ):
                 text = await plan_by_keys(full_store, query)
 
                 assert "ix_sms_" in text, text
                 assert not WHOLE_TABLE.search(text), text
-    of_number = await plan_by_keys(full_store, listing.queue_query(SmsState.QUEUED, Marks(msisdn=NUMBER), None, 50))
+    of_number = await plan_by_keys(
+        full_store, queue_listing.queue_query(SmsState.QUEUED, Marks(msisdn=NUMBER), None, 50)
+    )
     assert re.search("ix_sms_(msisdn|open|lane|due|expiry)", of_number), of_number
+
+
+async def test_sms_at_their_end_are_listed_in_the_order_of_an_index(full_store: Store) -> None:
+    place = "9999-12-31T23:59:59.999999+00:00 S000100"
+    for state, index in (
+        *((one, "ix_sms_trouble") for one in SMS_TROUBLE),
+        (SmsState.DELIVERED, "pk_sms|autoindex_sms"),
+    ):
+        for after in (None, place):
+            for marks in (Marks(), Marks(account="b")):
+                for query in (
+                    queue_listing.queue_query(state, marks, after, 50),
+                    queue_listing.last_looked_at_query(state, marks, after),
+                ):
+                    text = await plan_by_keys(full_store, query)
+
+                    assert re.search(index, text), text
 
 
 async def test_counts_read_only_the_time_they_are_of(full_store: Store) -> None:
