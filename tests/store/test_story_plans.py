@@ -89,14 +89,10 @@ async def test_what_many_have_is_looked_for_among_the_newest_mails(full_store: S
     ):
         assert await candidates(full_store, marks, None) == []
         for after in (None, "M000100"):
-            mails = listing.mails_query(marks, after)
-            for query in (mails.limit(50), listing.sms_of_query(marks, mails)):
-                text = await plan_by_keys(full_store, query)
+            text = await plan_by_keys(full_store, listing.mails_query(marks, after).limit(50))
 
-                assert re.search(index, text), text
-                assert not WHOLE_TABLE.search(text), text
-            assert re.search("ix_envoi_mail", text), text
-            assert re.search(r"uq_sms_envoi_id|autoindex_sms_\d \(envoi_id=", text), text
+            assert re.search(index, text), text
+            assert not WHOLE_TABLE.search(text), text
 
 
 async def test_the_sms_of_mails_are_read_from_the_newest_on_and_no_further(sqlite_store: Store) -> None:
@@ -107,7 +103,7 @@ async def test_the_sms_of_mails_are_read_from_the_newest_on_and_no_further(sqlit
             text = await plan(sqlite_store, listing.sms_of_query(marks, listing.mails_query(marks, after)))
             reading, _, grouping = text.partition("SCAN anon_1")
 
-            assert index in reading, text
+            assert re.search(rf"{index}.*\n.*ix_envoi_mail.*\n.*autoindex_sms_\d \(envoi_id=", reading), text
             assert "TEMP B-TREE" not in reading, text
             assert grouping, text
 
