@@ -4,7 +4,8 @@
 
 makes FILE, which must not be there yet, an SQLite store of this version with so many mails of so many SMS each, all
 accepted by the carrier, their attempts, their Ack and Not, and their emailIds; and so many mails more whose SMS,
-so many of each, wait. A million SMS take half a minute and 1.5 GB. `python -m benchmarks.bigness` measures with it.
+so many of each, wait. A million SMS take half a minute and 1.5 GB. `python -m benchmarks.bigness` and
+`python -m benchmarks.stories` measure with it.
 """
 
 import argparse

@@ -9,7 +9,7 @@ from gateway.console.roles import Role
 from gateway.console.surroundings import Surroundings
 from gateway.console.visit import Visit
 
-_PAGE_SIZE = 100
+_PAGE_SIZE = 50
 _LONGEST_ID = 40
 
 

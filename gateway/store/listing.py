@@ -1,4 +1,4 @@
-"""Lists: mails by any mark, the newest first, and SMS that wait, the oldest first. Reads only.
+"""Lists of mails by any mark, the newest first. Reads only; `queue_listing` lists SMS.
 
 For a part of a list so many rows are looked at and no more, however rare what is looked for: a part may be short, or
 empty, and say where the next begins.
@@ -23,20 +23,20 @@ from gateway.store.records import (
     MailLine,
     MailRecord,
     RefusalRecord,
-    SmsRecord,
     TurnedAwayRecord,
-    Waits,
 )
 from gateway.store.story_tables import SMS_TROUBLE, turned_away
-from gateway.store.tables import SMS_OPEN, by_index, one_of
+from gateway.store.tables import by_index, one_of
 from gateway.store.telling import columns_of, record_of
 
 LOOKED_AT = 5_000
 """Rows that are looked at for one part of a list."""
+SMS_LOOKED_AT = 10_000
+"""SMS of these rows, where only they tell whether a mail is looked for: 20 ms on SQLite."""
 
 _MOST_CODES = 3
-_RARE = {*SMS_TROUBLE, SmsState.HELD, SmsState.SENDING, SmsState.UNCERTAIN, SmsState.QUEUED}
-"""States that few SMS are in, and an index finds."""
+_FEW = {SmsState.HELD, SmsState.SENDING, SmsState.UNCERTAIN, SmsState.QUEUED}
+"""States that few SMS are in, unless a carrier is down."""
 
 _mail = tables.mail.c
 _sms = tables.sms.c
@@ -64,8 +64,11 @@ class Marks:
 
 def search(connection: sa.Connection, marks: Marks, size: int, after: str | None) -> Found:
     """Mails and refusals with these marks, the newest first, and clients turned away."""
-    looked, last = _candidates(connection, marks, after)
-    ids = _matching(connection, marks, looked, size + 1)
+    queries = candidates_queries(connection, marks, after)
+    if queries:
+        ids, last = _candidates(connection, marks, queries, size + 1)
+    else:
+        ids, last = _newest(connection, marks, size + 1, after)
     of_sms = marks.provider or marks.states or marks.msisdn or marks.tel
     if not of_sms:
         ids += _refused(connection, marks, after, size + 1)
@@ -91,43 +94,50 @@ def at_of(line: Line) -> datetime:
             return line.last_at
 
 
-def _candidates(connection: sa.Connection, marks: Marks, after: str | None) -> tuple[list[str], str | None]:
-    """Mails to look at, and the last of them if there may be more."""
+def _candidates(
+    connection: sa.Connection, marks: Marks, queries: Iterable[sa.Select[Any]], size: int
+) -> tuple[list[str], str | None]:
+    """Those of the candidates that have all the marks, and the last that was looked at if there may be more."""
     found: set[str] = set()
     lasts = []
-    for query in candidates_queries(marks, after):
+    for query in queries:
         ids = list(connection.scalars(query))
         found.update(ids)
         if len(ids) >= LOOKED_AT:
             lasts.append(min(ids))
-    return sorted(found, reverse=True), max(lasts, default=None)
+    return _matching(connection, marks, sorted(found, reverse=True), size), max(lasts, default=None)
 
 
-def candidates_queries(marks: Marks, after: str | None) -> list[sa.Select[Any]]:
-    """Mails by the mark that tells most of them apart, the newest first."""
-    if marks.mails is None and marks.msisdn is None and marks.tel is None and set(marks.states) <= _RARE:
-        return [_by_state(state, marks, after) for state in marks.states] or [_by_mail(marks, after)]
-    return [_by_mail(marks, after)]
+def candidates_queries(connection: sa.Connection, marks: Marks, after: str | None) -> list[sa.Select[Any]]:
+    """Mails by a mark that few have; none: there is no such mark, and the newest are to be looked through."""
+    if marks.mails is not None:
+        within = [_mail.id.in_(marks.mails), *_between(_mail.id, marks, after)]
+        return [sa.select(_mail.id).where(*within).order_by(_mail.id.desc()).limit(LOOKED_AT)]
+    if marks.msisdn is not None or marks.tel is not None:
+        query = odd_number_query(marks.tel or "") if marks.msisdn is None else number_query(marks.msisdn)
+        return [query.where(*_between(_sms.id, marks, after, _sms.mail_id)).limit(LOOKED_AT)]
+    if all(_is_rare(connection, state) for state in marks.states):
+        return [_by_state(state, marks, after) for state in marks.states]
+    return []
+
+
+def _is_rare(connection: sa.Connection, state: SmsState) -> bool:
+    """True when an index finds the SMS in the state, and reads only so many."""
+    if state in SMS_TROUBLE:
+        return True
+    return state in _FEW and (connection.scalar(number_in_query(state)) or 0) <= LOOKED_AT
+
+
+def number_in_query(state: SmsState) -> sa.Select[Any]:
+    """How many SMS are in the state, one more than are looked at if there are more."""
+    some = sa.select(_sms.since_at).where(one_of("sms.state", (state,))).limit(LOOKED_AT + 1)
+    return sa.select(sa.func.count()).select_from(by_index(some, tables.sms, "ix_sms_open").subquery())
 
 
 def _by_state(state: SmsState, marks: Marks, after: str | None) -> sa.Select[Any]:
     query = sa.select(_sms.mail_id).where(one_of("sms.state", (state,)))
     query = query.where(*_between(_sms.id, marks, after, _sms.mail_id)).order_by(_sms.id.desc()).limit(LOOKED_AT)
     return by_index(query, tables.sms, "ix_sms_trouble" if state in SMS_TROUBLE else "ix_sms_open")
-
-
-def _by_mail(marks: Marks, after: str | None) -> sa.Select[Any]:
-    within: list[sa.ColumnElement[bool]]
-    if marks.mails is not None:
-        within = [_mail.id.in_(marks.mails), *_between(_mail.id, marks, after)]
-        return sa.select(_mail.id).where(*within).order_by(_mail.id.desc()).limit(LOOKED_AT)
-    if marks.msisdn is not None or marks.tel is not None:
-        query = odd_number_query(marks.tel or "") if marks.msisdn is None else number_query(marks.msisdn)
-        return query.where(*_between(_sms.id, marks, after, _sms.mail_id)).limit(LOOKED_AT)
-    query = sa.select(_mail.id).where(*_between(_mail.id, marks, after)).order_by(_mail.id.desc()).limit(LOOKED_AT)
-    if marks.account is None:
-        return query
-    return by_index(query.where(_mail.account == marks.account), tables.mail, "ix_mail_account")
 
 
 def _between(
@@ -144,6 +154,41 @@ def _between(
     return conditions
 
 
+def _newest(connection: sa.Connection, marks: Marks, size: int, after: str | None) -> tuple[list[str], str | None]:
+    """The newest mails that have the marks, and the last that was looked at if there may be more."""
+    query = mails_query(marks, after)
+    of_sms = _marks_of_sms(marks)
+    if not of_sms:
+        return list(connection.scalars(query.limit(size))), None
+    last: str | None = connection.scalar(query.limit(1).offset(LOOKED_AT - 1))
+    rows = connection.execute(sms_of_query(marks, query if last is None else query.where(_mail.id >= last))).all()
+    ids = [row.mail_id for row in rows if row.is_it]
+    if sum(row.number for row in rows) >= SMS_LOOKED_AT:
+        last = rows[-1].mail_id
+        if not rows[-1].is_it:  # perhaps by an SMS that was not read
+            ids += _matching(connection, marks, [rows[-1].mail_id], 1)
+    return ids, last
+
+
+def mails_query(marks: Marks, after: str | None) -> sa.Select[Any]:
+    """Mails of the time and the account, the newest first."""
+    query = sa.select(_mail.id).where(*_between(_mail.id, marks, after)).order_by(_mail.id.desc())
+    if marks.account is None:
+        return query
+    return by_index(query.where(_mail.account == marks.account), tables.mail, "ix_mail_account")
+
+
+def sms_of_query(marks: Marks, mails: sa.Select[Any]) -> sa.Select[Any]:
+    """The first of these mails, as many as have so many SMS: how many, and whether one of them has the marks."""
+    is_it = sa.case((sa.and_(*_marks_of_sms(marks)), 1), else_=0)
+    its = tables.mail.join(tables.envoi, _envoi.mail_id == _mail.id).join(tables.sms, _sms.envoi_id == _envoi.id)
+    some = mails.select_from(its).with_only_columns(_mail.id.label("mail_id"), is_it.label("is_it"))
+    some = by_index(some, tables.envoi, "ix_envoi_mail")  # from mail to SMS: SQLite would begin with all SMS
+    each = some.limit(SMS_LOOKED_AT).subquery().c
+    numbers = sa.func.count().label("number"), sa.func.max(each.is_it).label("is_it")
+    return sa.select(each.mail_id, *numbers).group_by(each.mail_id).order_by(each.mail_id.desc())
+
+
 def _matching(connection: sa.Connection, marks: Marks, ids: Sequence[str], size: int) -> list[str]:
     """Those of the mails that have all the marks, the newest first."""
     if not ids:
@@ -151,22 +196,28 @@ def _matching(connection: sa.Connection, marks: Marks, ids: Sequence[str], size:
     query = sa.select(_mail.id).where(_mail.id.in_(ids))
     if marks.account is not None:
         query = query.where(_mail.account == marks.account)
-    of_sms: list[sa.ColumnElement[bool] | sa.TextClause] = []
-    if marks.states:
-        of_sms.append(_sms.state.in_(marks.states))
-    if marks.provider is not None:
-        of_sms.append(_sms.provider == marks.provider)
-    if marks.msisdn is not None:
-        of_sms.append(_sms.msisdn == marks.msisdn)
-    elif marks.tel is not None:
-        of_sms.append(sa.and_(_sms.tel == marks.tel, _sms.msisdn.is_(None)))
-    if marks.text is not None:
-        of_sms.append(sa.or_(has(_sms.text, marks.text), has(_sms.reason, marks.text)))
+    of_sms = _marks_of_sms(marks)
     if of_sms:
         its = tables.envoi.join(tables.sms, _sms.envoi_id == _envoi.id)
         found = sa.select(sa.literal(1)).select_from(its).where(_envoi.mail_id == _mail.id, *of_sms)
         query = query.where(found.exists())
     return list(connection.scalars(query.order_by(_mail.id.desc()).limit(size)))
+
+
+def _marks_of_sms(marks: Marks) -> list[sa.ColumnElement[bool]]:
+    """What an SMS of the mail must have."""
+    found: list[sa.ColumnElement[bool]] = []
+    if marks.states:
+        found.append(_sms.state.in_(marks.states))
+    if marks.provider is not None:
+        found.append(_sms.provider == marks.provider)
+    if marks.msisdn is not None:
+        found.append(_sms.msisdn == marks.msisdn)
+    elif marks.tel is not None:
+        found.append(sa.and_(_sms.tel == marks.tel, _sms.msisdn.is_(None)))
+    if marks.text is not None:
+        found.append(sa.or_(has(_sms.text, marks.text), has(_sms.reason, marks.text)))
+    return found
 
 
 def _refused(connection: sa.Connection, marks: Marks, after: str | None, size: int) -> list[str]:
@@ -247,68 +298,3 @@ def _mail_lines(connection: sa.Connection, ids: Sequence[str]) -> Iterable[MailL
             states=states.get(key or "", {}),
             codes=tuple(code for code, _ in by_number[:_MOST_CODES]),
         )
-
-
-# --- SMS that wait ---------------------------------------------------------------------------------------------------
-
-WAITING = (SmsState.HELD, SmsState.UNCERTAIN, SmsState.SENDING, SmsState.QUEUED)
-"""Unless others are asked for. What a carrier accepted waits for nothing but its word."""
-
-
-def queue(connection: sa.Connection, marks: Marks, size: int, after: str | None) -> Waits:
-    """SMS in these states (`WAITING` unless given) with these marks, the longest in its state first.
-
-    `after` is `next` of the part before.
-    """
-    most = size + 1 if marks == Marks(states=marks.states) else LOOKED_AT
-    found: dict[str, str] = {}  # the ids, by place
-    ends: list[str] = []
-    for state in marks.states or WAITING:
-        rows = connection.execute(queue_query(state, marks, after).limit(most)).all()
-        if len(rows) >= most:
-            ends.append(_place(rows[-1]))
-        found |= {_place(row): row.id for row in rows if _has_marks(row, marks)}
-    end = min(ends, default=None)
-    places = sorted(place for place in found if end is None or place <= end)
-    shown = places[:size]
-    whole = sa.select(*columns_of(tables.sms, SmsRecord)).where(_sms.id.in_([found[place] for place in shown]))
-    records = (record_of(SmsRecord, row) for row in connection.execute(whole).mappings()) if shown else ()
-    by_id: dict[str, SmsRecord] = {record.id: record for record in records}
-    sms = tuple(by_id[found[place]] for place in shown)
-    return Waits(sms=sms, next=shown[-1] if len(places) > size else end)
-
-
-def queue_query(state: SmsState, marks: Marks, after: str | None) -> sa.Select[Any]:
-    """SMS in the state by the mark that tells most of them apart, the longest in it first."""
-    query = sa.select(_sms.id, _sms.since_at, _sms.account, _sms.provider, _sms.msisdn, _sms.tel, _sms.reason)
-    query = query.add_columns(sa.null().label("text") if marks.text is None else _sms.text)
-    query = query.where(one_of("sms.state", (state,)))
-    if after is not None:
-        since, _, last = after.partition(" ")
-        since_at = datetime.fromisoformat(since)
-        later = sa.and_(_sms.since_at == since_at, _sms.id > last)
-        query = query.where(_sms.since_at >= since_at, sa.or_(_sms.since_at > since_at, later))
-    query = query.order_by(_sms.since_at, _sms.id)
-    if marks.mails is not None:
-        return query.where(_sms.envoi_id.in_(sa.select(_envoi.id).where(_envoi.mail_id.in_(marks.mails))))
-    if marks.msisdn is not None:
-        return by_index(query.where(_sms.msisdn == marks.msisdn), tables.sms, "ix_sms_msisdn")
-    if state in SMS_OPEN:
-        return by_index(query, tables.sms, "ix_sms_open")
-    return query
-
-
-def _place(row: sa.Row[Any]) -> str:
-    return f"{row.since_at.isoformat(timespec='microseconds')} {row.id}"
-
-
-def _has_marks(row: sa.Row[Any], marks: Marks) -> bool:
-    return (
-        (marks.account is None or row.account == marks.account)
-        and (marks.provider is None or row.provider == marks.provider)
-        and (marks.msisdn is None or row.msisdn == marks.msisdn)
-        and (marks.tel is None or marks.msisdn is not None or row.tel == marks.tel)
-        and (marks.since is None or row.id >= floor_id(marks.since))
-        and (marks.until is None or row.id < floor_id(marks.until))
-        and (marks.text is None or marks.text.lower() in f"{row.text or ''}\n{row.reason or ''}".lower())
-    )

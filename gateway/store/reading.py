@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from gateway.lifecycle import SmsId
-from gateway.store import counting, finding, listing, operating, telling, turning_away
+from gateway.store import counting, finding, listing, operating, queue_listing, telling, turning_away
 from gateway.store.access import StoreAccess
 from gateway.store.base import RenderNot
 from gateway.store.counting import Age, CarrierOf
@@ -45,8 +45,8 @@ class StoreReading(StoreAccess):
         return await self._read(listing.search, marks, size, after)
 
     async def waiting_sms(self, marks: Marks, size: int, after: str | None) -> Waits:
-        """SMS that wait, with these marks, the longest in its state first; a part of the list."""
-        return await self._read(listing.queue, marks, size, after)
+        """SMS that wait, with these marks, the longest in its state first, then those at their end; a part."""
+        return await self._read(queue_listing.queue, marks, size, after)
 
     async def count_sms(self, by: str, since: datetime, until: datetime) -> tuple[Count, ...]:
         """SMS of mails that came in between, counted; `by` is account, provider or state."""

@@ -164,7 +164,7 @@ class QueueRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePage:
-    """SMS that wait, the oldest first."""
+    """SMS that wait, the longest in its state first, then those at their end. It may be short, too, and have a next."""
 
     rows: tuple[QueueRow, ...]
     next: str | None

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.lifecycle import SmsState
-from gateway.store import Store, counting, finding, listing, tables, telling
+from gateway.store import Store, counting, finding, listing, queue_listing, tables, telling
 from gateway.store.listing import Marks
 from gateway.store.story_tables import SMS_TROUBLE
 from tests.store.samples import LATER, rows
@@ -59,27 +59,92 @@ async def test_what_is_asked_for_is_found_by_its_index(full_store: Store) -> Non
 async def test_lists_begin_at_an_index(full_store: Store) -> None:
     cases = [
         (Marks(msisdn=NUMBER), "ix_sms_msisdn"),
-        (Marks(account="b"), "ix_mail_account|pk_mail"),  # by id, for so few
-        (Marks(), "pk_mail|autoindex_mail_1"),
-        (Marks(since=START - timedelta(days=1)), "pk_mail|autoindex_mail_1"),
         *[(Marks(states=(state,)), "ix_sms_trouble") for state in SMS_TROUBLE],
         (Marks(states=(SmsState.UNCERTAIN,)), "ix_sms_open"),
+        (Marks(states=(SmsState.QUEUED,), account="b"), "ix_sms_(open|due|lane|expiry)"),
     ]
     for marks, index in cases:
         for after in (None, "M000100"):
-            for query in listing.candidates_queries(marks, after):
+            queries = await candidates(full_store, marks, after)
+            for query in queries:
                 text = await plan_by_keys(full_store, query)
 
                 assert re.search(index, text), text
                 assert not WHOLE_TABLE.search(text), text
+            assert queries
+
+
+async def candidates(store: Store, marks: Marks, after: str | None) -> list[sa.Select[Any]]:
+    return await store._database.read(lambda connection: listing.candidates_queries(connection, marks, after))
+
+
+async def test_what_many_have_is_looked_for_among_the_newest_mails(full_store: Store) -> None:
+    keys = "pk_mail|autoindex_mail_1"
+    since = START - timedelta(days=1)
+    for marks, index in (
+        (Marks(text="word"), keys),
+        (Marks(text="word", since=since), keys),
+        (Marks(states=(SmsState.DELIVERED,)), keys),
+        (Marks(states=(SmsState.DELIVERED,), account="b"), f"ix_mail_account|{keys}"),  # by id, for so few
+    ):
+        assert await candidates(full_store, marks, None) == []
+        for after in (None, "M000100"):
+            text = await plan_by_keys(full_store, listing.mails_query(marks, after).limit(50))
+
+            assert re.search(index, text), text
+            assert not WHOLE_TABLE.search(text), text
+
+
+async def test_the_sms_of_mails_are_read_from_the_newest_on_and_no_further(sqlite_store: Store) -> None:
+    """Not sorted first: that would read them all, however few are looked at. PostgreSQL weighs it by its statistics."""
+    for account, index in ((None, "autoindex_mail_1"), ("b", "ix_mail_account")):
+        marks = Marks(text="word", account=account)
+        for after in (None, "M000100"):
+            text = await plan(sqlite_store, listing.sms_of_query(marks, listing.mails_query(marks, after)))
+            reading, _, grouping = text.partition("SCAN anon_1")
+
+            assert re.search(rf"{index}.*\n.*ix_envoi_mail.*\n.*autoindex_sms_\d \(envoi_id=", reading), text
+            assert "TEMP B-TREE" not in reading, text
+            assert grouping, text
+
+
+async def test_few_in_a_state_are_counted_in_their_index(full_store: Store) -> None:
+    for state in (SmsState.QUEUED, SmsState.HELD, SmsState.SENDING, SmsState.UNCERTAIN):
+        assert "ix_sms_" in await plan_by_keys(full_store, listing.number_in_query(state))
 
 
 async def test_the_queue_is_read_from_its_index(full_store: Store) -> None:
-    for state in listing.WAITING:
-        text = await plan_by_keys(full_store, listing.queue_query(state, Marks(), None))
-        assert "ix_sms_" in text, text
-    of_number = await plan_by_keys(full_store, listing.queue_query(SmsState.QUEUED, Marks(msisdn=NUMBER), None))
+    for state in queue_listing.WAITING:
+        for marks in (Marks(), Marks(account="b"), Marks(text="word")):
+            for query in (
+                queue_listing.queue_query(state, marks, None, 50),
+                queue_listing.last_looked_at_query(state, marks, None),
+            ):
+                text = await plan_by_keys(full_store, query)
+
+                assert "ix_sms_" in text, text
+                assert not WHOLE_TABLE.search(text), text
+    of_number = await plan_by_keys(
+        full_store, queue_listing.queue_query(SmsState.QUEUED, Marks(msisdn=NUMBER), None, 50)
+    )
     assert re.search("ix_sms_(msisdn|open|lane|due|expiry)", of_number), of_number
+
+
+async def test_sms_at_their_end_are_listed_in_the_order_of_an_index(full_store: Store) -> None:
+    place = "9999-12-31T23:59:59.999999+00:00 S000100"
+    for state, index in (
+        *((one, "ix_sms_trouble") for one in SMS_TROUBLE),
+        (SmsState.DELIVERED, "pk_sms|autoindex_sms"),
+    ):
+        for after in (None, place):
+            for marks in (Marks(), Marks(account="b")):
+                for query in (
+                    queue_listing.queue_query(state, marks, after, 50),
+                    queue_listing.last_looked_at_query(state, marks, after),
+                ):
+                    text = await plan_by_keys(full_store, query)
+
+                    assert re.search(index, text), text
 
 
 async def test_counts_read_only_the_time_they_are_of(full_store: Store) -> None:

@@ -10,7 +10,7 @@ from gateway.ids import new_id
 from gateway.lifecycle import EnvoiId, MailId, SmsEvent, SmsId, SmsState
 from gateway.policy.accounts import Accounts
 from gateway.protocol.codes import Code
-from gateway.store import Store, listing, tables
+from gateway.store import Store, listing, queue_listing, tables
 from gateway.store.base import NewSms, Order, Refusal
 from gateway.store.records import TurnedAwayRecord
 from gateway.stories import Filter, Found, FoundKind, Page, QueueRow, StatsBy, StepKind, Stories, Story
@@ -320,6 +320,89 @@ async def test_a_list_looks_at_a_bounded_number_of_rows_and_goes_on(
 
     assert (first.rows, first.next) == ((), orders[5].mail.id)
     assert [one.id for one in await all_pages(stories, Filter(text="bonjour 1"), 5)] == [orders[0].mail.id]
+
+
+async def test_a_list_looks_at_a_bounded_number_of_sms_and_goes_on_with_whole_mails(
+    store: Store, stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "SMS_LOOKED_AT", 3)
+    few = [order_at(START + timedelta(minutes=n), new_sms(n + 1), email_id=f"{n}") for n in range(2)]
+    long = order_at(START + timedelta(minutes=2), *map(new_sms, range(11, 16)), email_id="long")
+    newest = order_at(START + timedelta(minutes=3), new_sms(21), email_id="newest")
+    for order in (*few, long, newest):
+        await store.admit(order)
+    first = await stories.search(Filter(text="bonjour 1"), Page(size=5))
+    last_of_long = await stories.search(Filter(text="bonjour 15"), Page(size=5))
+
+    assert [one.id for one in first.rows] == [long.mail.id]
+    assert (await stories.search(Filter(text="bonjour 21"), Page(size=5))).next == long.mail.id
+    assert ([one.id for one in last_of_long.rows], last_of_long.next) == ([long.mail.id], long.mail.id)
+    found = await all_pages(stories, Filter(text="bonjour 1"), 5)
+    assert [one.id for one in found] == [long.mail.id, few[0].mail.id]
+    assert await all_pages(stories, Filter(text="bonjour 9"), 5) == []
+
+
+async def test_a_state_that_many_are_in_is_looked_for_among_the_newest(
+    store: Store, stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = await fill(store)
+    monkeypatch.setattr(listing, "LOOKED_AT", 4)
+    found = await all_pages(stories, Filter(states=(SmsState.QUEUED,)), 2)
+
+    assert [one.id for one in found] == [order.mail.id for order in reversed(orders[:6])]
+
+
+async def test_the_queue_of_one_account_goes_on_behind_that_of_the_others(
+    store: Store, stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_listing, "LOOKED_AT", 2)
+    orders = [order_at(START + timedelta(minutes=n), new_sms(n + 1), email_id=f"{n}") for n in range(5)]
+    orders += [
+        order_at(START + timedelta(minutes=n), new_sms(n + 1), email_id=f"{n}", account="other") for n in range(5, 8)
+    ]
+    for order in orders:
+        await store.admit(order)
+    first = await stories.queue(Filter(account="other"), Page(size=2))
+    rows: list[QueueRow] = []
+    after = first.next
+    while after is not None:
+        page = await stories.queue(Filter(account="other", text="BONJOUR"), Page(size=2, after=after))
+        rows += page.rows
+        after = page.next
+
+    assert first.rows == ()
+    assert [row.mail_id for row in rows] == [order.mail.id for order in orders[5:]]
+
+
+async def test_sms_at_their_end_are_listed_behind_those_that_wait_and_each_once(
+    store: Store, stories: Stories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_listing, "LOOKED_AT", 2)
+    orders = [*await fill(store), order_at(START + timedelta(minutes=9), refused_sms(), account="other")]
+    await store.admit(orders[-1])
+    for claimed in await claim(store, limit=2):
+        await store.settle_sms(
+            [settlement(claimed, SmsEvent.REFUSED, code=Code.C11_NUMBER_BLACKLISTED)], START, NotMaker(), ArMaker()
+        )
+    await change(
+        store,
+        tables.sms.update()
+        .where(tables.sms.c.mail_id == orders[3].mail.id)
+        .values(state="delivered", settled_at=START),
+    )
+    states = (SmsState.DELIVERED, SmsState.REFUSED, SmsState.QUEUED)
+    listed: list[tuple[str, SmsState]] = []
+    after: str | None = None
+    while True:
+        page = await stories.queue(Filter(states=states), Page(size=2, after=after))
+        listed += [(row.mail_id, row.state) for row in page.rows]
+        after = page.next
+        if after is None:
+            break
+
+    ended = [orders[place].mail.id for place in (0, 1, 3, 6, 7)]
+    assert [mail for mail, state in listed if state is SmsState.QUEUED] == [orders[n].mail.id for n in (2, 4, 5)]
+    assert [mail for mail, _ in listed[3:]] == ended
 
 
 async def test_the_queue_is_read_part_by_part_the_oldest_first(store: Store, stories: Stories) -> None:
