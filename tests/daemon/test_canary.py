@@ -22,7 +22,7 @@ from tests.daemon.test_process import until
 from tests.support.configuration import RECIPIENT, SENDER, write_config
 from tests.support.gateway import GatewayProcess, run_command, serve
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 KEY = "kanari0a7f3e5d9c1b2f4e6a8d"
 CARRIER_KEY = "Kanari-Carrier-91d2c3b4a5"

@@ -154,6 +154,7 @@ def send(port: int, content: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # some dozens of processes, one after the other
 async def test_every_command_line_of_the_runbook_works(config: Path, tmp_path: Path) -> None:
     mail = tmp_path / "order.eml"
     mail.write_text(order("1548"), "utf-8")
