@@ -100,7 +100,7 @@ async def test_the_sms_of_mails_are_read_from_the_newest_on_and_no_further(sqlit
     for account, index in ((None, "autoindex_mail_1"), ("b", "ix_mail_account")):
         marks = Marks(text="word", account=account)
         for after in (None, "M000100"):
-            text = await plan(sqlite_store, listing.sms_of_query(marks, listing.mails_query(marks, after)))
+            text = await plan(sqlite_store, listing.sms_of_query(marks, listing.mails_query(marks, after), 50))
             reading, _, grouping = text.partition("SCAN anon_1")
 
             assert re.search(rf"{index}.*\n.*ix_envoi_mail.*\n.*autoindex_sms_\d \(envoi_id=", reading), text
