@@ -1,5 +1,6 @@
 """Stories for whoever may not see numbers and texts: both are masked, in the data and in the sentences."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from gateway.text.msisdn import mask
 _NUMBERS = frozenset({"tel", "msisdn"})
 _TEXTS = frozenset({"text", "raw", "forced_by"})
 HIDDEN = "(masked)"
+_ANSWER = re.compile(r"; (?:its|the carrier's) answer: .*", re.DOTALL)
 
 
 def mask_story(story: Story) -> Story:
@@ -19,7 +21,7 @@ def mask_story(story: Story) -> Story:
     # The longest first, for one may be part of another
     ordered = dict(sorted(secrets.items(), key=lambda one: -len(one[0])))
     steps = tuple(_mask_step(step, ordered) for step in story.steps)
-    return replace(story, reason=_hide(story.reason, ordered), steps=steps)
+    return replace(story, reason=_hide(_without_answer(story.reason), ordered), steps=steps)
 
 
 def mask_row(row: QueueRow) -> QueueRow:
@@ -33,12 +35,13 @@ def mask_row(row: QueueRow) -> QueueRow:
 
 
 def _mask_step(step: Step, secrets: Mapping[str, str]) -> Step:
-    sentence = step.sentence
-    raw = step.data.get("raw")
-    if isinstance(raw, str) and raw:
-        sentence = sentence.partition("; its answer: ")[0]
     data = {name: _mask_value(name, value, secrets) for name, value in step.data.items()}
-    return replace(step, sentence=_hide(sentence, secrets), data=data)
+    return replace(step, sentence=_hide(_without_answer(step.sentence), secrets), data=data)
+
+
+def _without_answer(sentence: str) -> str:
+    """Of a sentence that ends with what a carrier said, be it about another SMS, return what stands before."""
+    return _ANSWER.sub("", sentence)
 
 
 def _mask_value(name: str, value: object, secrets: Mapping[str, str]) -> object:
@@ -46,7 +49,7 @@ def _mask_value(name: str, value: object, secrets: Mapping[str, str]) -> object:
         return value
     if name in _NUMBERS:
         return mask(value)
-    return HIDDEN if name in _TEXTS and value else _hide(value, secrets)
+    return HIDDEN if name in _TEXTS and value else _hide(_without_answer(value), secrets)
 
 
 def _secrets_of(data: Data) -> dict[str, str]:
