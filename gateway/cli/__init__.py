@@ -90,7 +90,7 @@ def load_command(name: str) -> TyperCommand | TyperGroup:
     found = getattr(import_module(f"gateway.cli.{function}"), function)
     if isinstance(found, typer.Typer):
         group = cast("TyperGroup", get_command(found))
-        for command in group.commands.values():
+        for command in (group, *group.commands.values()):
             command.epilog = _epilog(name)
         return group
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
