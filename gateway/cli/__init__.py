@@ -58,16 +58,43 @@ class _Commands(TyperGroup):
         self, ctx: typer.Context, args: list[str]
     ) -> tuple[str | None, TyperCommand | TyperGroup | None, list[str]]:
         name, known, rest = super().resolve_command(ctx, args)
-        return name, _load(name) if name and known else None, rest
+        return name, load_command(name) if name and known else None, rest
 
 
-def _load(name: str) -> TyperCommand | TyperGroup:
+_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "demo": "README.md",
+        "init": "README.md",
+        "health": "docs/deploying.md",
+        "password": "docs/console.md",
+        "conformance": "docs/conformance.md",
+        "sandbox": "docs/sandbox.md",
+        "version": "docs/security.md",
+    }
+)
+"""Where examples of a command are, if not in the manual of operators."""
+
+
+def _epilog(name: str) -> str:
+    """Return what stands below the help of every command."""
+    where = _ELSEWHERE.get(name, "docs/operating.md")
+    return (
+        "Exit status 0: done. 1: what it was asked about is bad, as said above. 2: the command line is wrong. 3: the "
+        f"configuration cannot be used. 4: the store, or the network. Examples: {where}."
+    )
+
+
+def load_command(name: str) -> TyperCommand | TyperGroup:
+    """Return a command of `COMMANDS`, imported, with all that belongs to it."""
     function = name.replace("-", "_")
     found = getattr(import_module(f"gateway.cli.{function}"), function)
     if isinstance(found, typer.Typer):
-        return cast("TyperGroup", get_command(found))
+        group = cast("TyperGroup", get_command(found))
+        for command in (group, *group.commands.values()):
+            command.epilog = _epilog(name)
+        return group
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    single.command(name, context_settings=_HELP)(found)
+    single.command(name, context_settings=_HELP, epilog=_epilog(name))(found)
     return cast("TyperCommand", get_command(single))
 
 

@@ -21,8 +21,8 @@ T = TypeVar("T")
 _MOST_PARTS = 1_000_000_000
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The account.")]
-PartsArgument = Annotated[int, typer.Argument(metavar="PARTS", min=0, max=_MOST_PARTS)]
-MoreArgument = Annotated[int, typer.Argument(metavar="PARTS", min=1, max=_MOST_PARTS)]
+PartsArgument = Annotated[int, typer.Argument(metavar="PARTS", min=0, max=_MOST_PARTS, help="What it has from now on.")]
+MoreArgument = Annotated[int, typer.Argument(metavar="PARTS", min=1, max=_MOST_PARTS, help="So many more.")]
 
 credit = new_group()
 

@@ -228,4 +228,5 @@ def _print_summary(console: Console, checkup: Checkup) -> None:
         console.print()
     counts = ", ".join(f"{checkup.count(level)} {level.value}" for level in Level if checkup.count(level))
     runs = "" if checkup.gateway_pid is None else f"; the gateway runs, pid {checkup.gateway_pid}"
-    console.print(Text(f"{_VERDICTS[checkup.worst]}: {counts}{runs}.", style=_STYLES[checkup.worst]))
+    counted = f": {counts}" if counts else ""
+    console.print(Text(f"{_VERDICTS[checkup.worst]}{counted}{runs}.", style=_STYLES[checkup.worst]))

@@ -78,6 +78,7 @@ class _Page:
             self._print(
                 "Looked for: emailIds, Message-IDs, ids, numbers, senders and clients, times, words of refusals."
             )
+            self._print("A client that was turned away is found by its address, or its sender's, after five seconds.")
             self._print("A mail that never came here leaves nothing: look in the client's own log for this gateway's.")
             return
         if not stories:

@@ -19,6 +19,7 @@ from gateway.store.console_reading import Pulse
 MINUTES = 60
 _LAST_REFUSALS = 8
 _MINUTE = timedelta(minutes=1)
+_SOON = timedelta(days=14)
 _SETTLED = timedelta(seconds=30)
 
 
@@ -100,9 +101,17 @@ class Overview:
                 for key in ("mails", "sms")
                 for bars in [_bars(pulses, key)]
             ],
+            "certificate": self._certificate(visit.now),
             "carriers": around.health(),
             "refusals": await around.store.last_refusals(_LAST_REFUSALS),
         }
+
+    def _certificate(self, now: datetime) -> Mapping[str, object] | None:
+        """Return what is to be said of the listeners' certificate; None: nothing."""
+        ends_at = self._around.certificate_ends_at()
+        if ends_at is None or ends_at - now > _SOON:
+            return None
+        return {"is_over": ends_at <= now, "day": f"{ends_at.astimezone():%Y-%m-%d %H:%M}"}
 
 
 def _bars(pulses: Mapping[datetime, Pulse], key: str) -> list[Bar]:

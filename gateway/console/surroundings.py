@@ -57,6 +57,7 @@ class CarrierHealth:
     kind: str
     is_open: bool  # it may be asked now
     opens_in_s: float  # until it may; 0: now
+    is_suspect: bool = False  # it did not answer last
     waiting_accounts: tuple[str, ...] = ()  # that it has turned away
     left: float | None = None  # what is left there; None: it does not tell, or has not
     currency: str = ""
@@ -95,3 +96,4 @@ class Surroundings:
     recipient: str  # where envois are sent
     hostname: str  # our own name
     find_obstacles: Callable[[], Awaitable[Sequence[str]]]
+    certificate_ends_at: Callable[[], datetime | None] = lambda: None  # of the listeners; None: they have none

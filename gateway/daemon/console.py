@@ -33,6 +33,7 @@ from gateway.reports import ReportWriter
 from gateway.smtp.entrance import Entrance, find_entrances
 from gateway.smtp.passwords import Passwords, User
 from gateway.smtp.settings import Tls
+from gateway.smtp.tls import certificate_ends_at
 from gateway.store import Store
 from gateway.store.base import RenderNot
 from gateway.store.words import RenderReceipts
@@ -106,6 +107,7 @@ class Front:
                 kind=kinds[link.name].kind if link.name in kinds else "",
                 is_open=link.gate.is_open,
                 opens_in_s=link.gate.opens_in_s,
+                is_suspect=link.gate.is_suspect,
                 waiting_accounts=self._dispatcher.links.held_at(link.name),
                 left=figures[link.name].left if link.name in figures else None,
                 currency=figures[link.name].currency if link.name in figures else "",
@@ -207,6 +209,7 @@ def build_console(front: Front, bells: Bells, *, find_obstacles: Callable[[], Aw
             recipient=config.smtp.recipients[0],
             hostname=own_hostname(config),
             find_obstacles=find_obstacles,
+            certificate_ends_at=certificate_ends_at,
         )
     )
 

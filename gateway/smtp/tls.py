@@ -11,7 +11,7 @@ Diagnostics: `TlsUnusable` at the start; events `certificate_loaded` (info), `ce
 import asyncio
 import ssl
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import cast
@@ -48,6 +48,12 @@ _log = structlog.get_logger()
 
 class TlsUnusable(GatewayError):
     """The certificate cannot be used; the message says why, and names the file."""
+
+
+def certificate_ends_at() -> datetime | None:
+    """Return when the certificate in use runs out; None: there is none."""
+    ends_at = REGISTRY.get_sample_value("mail2sms_smtp_certificate_expiry_seconds")
+    return datetime.fromtimestamp(ends_at, UTC) if ends_at else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

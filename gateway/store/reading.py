@@ -1,6 +1,6 @@
 """What is asked of a store beside the work: the life of a mail, lists, counts; and what operators do about SMS."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -12,7 +12,7 @@ from gateway.store.counting import Age, CarrierOf
 from gateway.store.finding import Wanted
 from gateway.store.listing import Marks
 from gateway.store.operating import Operated
-from gateway.store.records import Count, Found, Line, MailLife, RefusalLife, TurnedAwayRecord, Waits
+from gateway.store.records import Blocked, Count, Found, Line, MailLife, RefusalLife, SmsRecord, TurnedAwayRecord, Waits
 from gateway.store.staging import Writers
 from gateway.store.words import RenderReceipts
 
@@ -47,6 +47,10 @@ class StoreReading(StoreAccess):
     async def waiting_sms(self, marks: Marks, size: int, after: str | None) -> Waits:
         """SMS that wait, with these marks, the longest in its state first, then those at their end; a part."""
         return await self._read(queue_listing.queue, marks, size, after)
+
+    async def blocked(self, sms: Sequence[SmsRecord], now: datetime) -> Mapping[str, Blocked]:
+        """What came back last of each lane, one by one looked at, in which one of these SMS is due or tried again."""
+        return await self._read(telling.read_blocked, sms, now)
 
     async def count_sms(self, by: str, since: datetime, until: datetime) -> tuple[Count, ...]:
         """SMS of mails that came in between, counted; `by` is account, provider or state."""

@@ -206,7 +206,7 @@ class MailLife:
     stops: tuple[OptOut, ...] = ()  # of its numbers, for its account
     first_mail_id: MailId | None = None  # of a duplicate; None: it is gone
     duplicates: tuple[MailId, ...] = ()
-    blocked: Mapping[str, Blocked] = field(default_factory=dict)  # by lane, of SMS that are due
+    blocked: Mapping[str, Blocked] = field(default_factory=dict)  # by lane, of SMS that are due or tried again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

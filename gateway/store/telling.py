@@ -141,7 +141,7 @@ def read_mail(connection: sa.Connection, mail_id: str, now: datetime) -> MailLif
         credit=next((one for one in credit.read_all(connection) if one.account == mail.account), None),
         stops=_stops(connection, sms, mail.account),
         duplicates=tuple(map(MailId, connection.scalars(DUPLICATES, {"envoi": envoi.id}))),
-        blocked=_blocked(connection, sms, now),
+        blocked=read_blocked(connection, sms, now),
     )
 
 
@@ -175,9 +175,10 @@ def _stops(connection: sa.Connection, sms: Sequence[SmsRecord], account: str) ->
     return tuple(OptOut(**row) for row in connection.execute(query).mappings())
 
 
-def _blocked(connection: sa.Connection, sms: Iterable[SmsRecord], now: datetime) -> Mapping[str, Blocked]:
-    """Of each lane in which an SMS is due, and stays, what came back last."""
-    due = [one for one in sms if one.state is SmsState.QUEUED and one.due_at is not None and one.due_at <= now]
+def read_blocked(connection: sa.Connection, sms: Iterable[SmsRecord], now: datetime) -> Mapping[str, Blocked]:
+    """Of each lane in which an SMS is due, and stays, or waits for another attempt, what came back last."""
+    queued = [one for one in sms if one.state is SmsState.QUEUED]
+    due = [one for one in queued if one.attempts > 0 or (one.due_at is not None and one.due_at <= now)]
     found = {}
     for lane in dict.fromkeys(one.lane for one in due if one.lane is not None):
         row = connection.execute(blocked_query(lane, now).limit(1)).first()

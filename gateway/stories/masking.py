@@ -3,6 +3,7 @@
 Somebody may have written to a number as if it were a mailbox: of such a recipient the number is masked.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ RECIPIENT = "recipient"
 _TEXTS = frozenset({"text", "raw", "forced_by"})
 HIDDEN = "(masked)"
 _SHORTEST_NUMBER = 6
+_ANSWER = re.compile(r"; (?:its|the carrier's) answer: .*", re.DOTALL)
 
 
 def mask_story(story: Story) -> Story:
@@ -24,7 +26,7 @@ def mask_story(story: Story) -> Story:
     # The longest first, for one may be part of another
     ordered = dict(sorted(secrets.items(), key=lambda one: -len(one[0])))
     steps = tuple(_mask_step(step, ordered) for step in story.steps)
-    return replace(story, reason=_hide(story.reason, ordered), steps=steps)
+    return replace(story, reason=_hide(_without_answer(story.reason), ordered), steps=steps)
 
 
 def mask_row(row: QueueRow) -> QueueRow:
@@ -46,12 +48,13 @@ def mask_recipient(address: str) -> str:
 
 
 def _mask_step(step: Step, secrets: Mapping[str, str]) -> Step:
-    sentence = step.sentence
-    raw = step.data.get("raw")
-    if isinstance(raw, str) and raw:
-        sentence = sentence.partition("; its answer: ")[0]
     data = {name: _mask_value(name, value, secrets) for name, value in step.data.items()}
-    return replace(step, sentence=_hide(sentence, secrets), data=data)
+    return replace(step, sentence=_hide(_without_answer(step.sentence), secrets), data=data)
+
+
+def _without_answer(sentence: str) -> str:
+    """Of a sentence that ends with what a carrier said, be it about another SMS, return what stands before."""
+    return _ANSWER.sub("", sentence)
 
 
 def _mask_value(name: str, value: object, secrets: Mapping[str, str]) -> object:
@@ -61,7 +64,7 @@ def _mask_value(name: str, value: object, secrets: Mapping[str, str]) -> object:
         return value
     if name in NUMBERS:
         return mask(value)
-    return HIDDEN if name in _TEXTS and value else _hide(value, secrets)
+    return HIDDEN if name in _TEXTS and value else _hide(_without_answer(value), secrets)
 
 
 def _secrets_of(data: Data) -> dict[str, str]:

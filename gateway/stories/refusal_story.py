@@ -1,11 +1,15 @@
 """A mail that was not taken, and clients that were turned away, in words."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from gateway.policy.accounts import Account
+from gateway.policy.addresses import matches, parse_address
 from gateway.store.records import RefusalLife, TurnedAwayRecord
 from gateway.stories.mail_story import connection_data, connection_sentence, tell_reports
 from gateway.stories.model import Step, StepKind
-from gateway.stories.settings_of import settings_of_code, settings_of_ground, settings_of_reply
+from gateway.stories.settings_of import UNPROVEN, settings_of_code, settings_of_ground, settings_of_reply
+from gateway.stories.turnaways import MANY
 
 _ADVICE = {
     "stranger": "add the domain to the account it belongs to, or see who sends this",
@@ -55,17 +59,34 @@ def tell_refusal(life: RefusalLife, now: datetime) -> tuple[Step, ...]:
     )
 
 
-def reason_of_turned_away(one: TurnedAwayRecord) -> str:
-    """Return what a client was told, and what to do about it."""
-    settings, advice = settings_of_reply(one.reply)
+def reason_of_turned_away(one: TurnedAwayRecord, accounts: Sequence[Account] = ()) -> str:
+    """Return what a client was told, and what to do about it; `accounts` are all, as configured now."""
+    settings, advice = _advise(one, accounts)
     decided = f" [{', '.join(settings)}]" if settings else ""
     return f"{one.reply}" + (f": {advice}" if advice else "") + decided
 
 
-def tell_turned_away(one: TurnedAwayRecord) -> tuple[Step, ...]:
+def _advise(one: TurnedAwayRecord, accounts: Sequence[Account]) -> tuple[tuple[str, ...], str]:
+    """Return the settings that decide, and what to do: with the names of the sender's own account, if it is found."""
+    settings, advice = settings_of_reply(one.reply)
+    sender = parse_address(one.sender)
+    owners = [account for account in accounts if sender is not None and matches(sender.domain, account.domains)]
+    if UNPROVEN not in one.reply or len(owners) != 1 or one.peer == MANY:
+        return settings, advice
+    name, networks = owners[0].name, owners[0].networks
+    listed = f" ({', '.join(map(str, networks))})" if networks else ""
+    advice = (
+        f"{one.sender} is of account {name}, but {one.peer} is in no network it may send from: if its server has "
+        f"moved, add {one.peer} to the networks of {name}{listed}, then systemctl reload mail2sms; "
+        "or let it authenticate"
+    )
+    return (f"accounts.{name}.networks", f"accounts.{name}.auth", "smtp.networks"), advice
+
+
+def tell_turned_away(one: TurnedAwayRecord, accounts: Sequence[Account] = ()) -> tuple[Step, ...]:
     """Return the steps of clients that were told no."""
     facts = one.facts
-    settings, advice = settings_of_reply(one.reply)
+    settings, advice = _advise(one, accounts)
     who = "many clients" if one.peer == "*" else f"client {one.peer}"
     sender = {"": "", "*": " as many senders"}.get(one.sender, f" as {one.sender}")
     details = [
@@ -86,7 +107,7 @@ def tell_turned_away(one: TurnedAwayRecord) -> tuple[Step, ...]:
         Step(
             kind=StepKind.TURNED_AWAY,
             at=one.last_at,
-            sentence=f"{who}{sender} was told {times}: {reason_of_turned_away(one)}{last}",
+            sentence=f"{who}{sender} was told {times}: {reason_of_turned_away(one, accounts)}{last}",
             data={
                 "peer": one.peer,
                 "sender": one.sender,

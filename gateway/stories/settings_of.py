@@ -45,9 +45,12 @@ _BY_GROUND: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
+UNPROVEN = "5.7.1 You may not send SMS"
+"""In the reply to a client that nothing proves."""
+
 _BY_REPLY: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
-        "5.7.1 You may not send SMS",
+        UNPROVEN,
         ("accounts.*.networks", "accounts.*.auth", "smtp.networks"),
         "if it is one of yours, add its address to the networks of its account, or let it authenticate",
     ),
@@ -57,7 +60,7 @@ _BY_REPLY: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "TLS handshake",
         ("smtp.starttls",),
-        "it is too old, or does not trust the certificate: the log says which (tls_failed)",
+        "it is too old, or does not trust the certificate: mail2sms doctor --only tls says whether that has run out",
     ),
     ("5.7.8", ("users",), "name or password is wrong: mail2sms password makes a new hash"),
     ("wrong passwords", ("smtp.max_auth_failures",), "it tried too many passwords: wait, or mend the password"),

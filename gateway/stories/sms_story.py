@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from gateway.lifecycle import SmsEvent, SmsState
 from gateway.policy.accounts import Account, OnUnknown
 from gateway.policy.routing import find_path
+from gateway.policy.window import is_open, rules_of
+from gateway.protocol.codes import Code
 from gateway.store.base import split_lane
 from gateway.store.records import AttemptRecord, Blocked, OperationRecord, ReplyRecord, SmsRecord
 from gateway.store.stoplist import OptOut
@@ -31,6 +33,21 @@ _WORDS = {
     SmsEvent.UNDELIVERED: "could not deliver it",
     SmsEvent.REFUSED: "refused it",
 }
+_RELOAD = "then systemctl reload mail2sms"
+_MEND_KEY = (
+    "compare its key with that on the carrier's web pages (mail2sms doctor --only carriers tries it), put the right "
+    f"one into the configuration, {_RELOAD}"
+)
+_MEND = {
+    Code.C1_KEY_EMPTY: _MEND_KEY,
+    Code.C3_KEY_UNKNOWN: _MEND_KEY,
+    Code.C12_NO_CREDIT: f"buy credit there, {_RELOAD}",
+    Code.C14_ADDRESS_NOT_ALLOWED: f"have the address of this machine allowed there, {_RELOAD}",
+}
+"""What is to be done when a carrier turns all of an account away, by its code."""
+_LOOK = "what is wrong there: mail2sms doctor --only carriers"
+_CARRIERS = "the carrier's"
+_ONE_SECOND = timedelta(seconds=1)
 _DID = {"hold": "held it", "release": "released it", "retry": "had it tried again", "cancel": "cancelled it"}
 
 
@@ -183,10 +200,10 @@ def _learnt(life: SmsLife, one: AttemptRecord, base: dict[str, object]) -> Step:
     return _step(life, StepKind.LEARNT, one.learnt_at, sentence, data, is_trouble=is_bad)
 
 
-def _raw(raw: str | None) -> str:
+def _raw(raw: str | None, *, whose: str = "its") -> str:
     if raw is None:
         return ""
-    return f"; its answer: {raw[:_MOST_RAW]}{'…' if len(raw) > _MOST_RAW else ''}"
+    return f"; {whose} answer: {raw[:_MOST_RAW]}{'…' if len(raw) > _MOST_RAW else ''}"
 
 
 def _operated(life: SmsLife) -> Iterator[Step]:
@@ -276,8 +293,9 @@ def waits_for(life: SmsLife, now: datetime) -> tuple[str, datetime | None, bool]
     ends = f"; it expires at {_time(sms.expires_at)}" if sms.expires_at else ""
     match sms.state:
         case SmsState.QUEUED:
-            what, at, needs = _queued(life, now)
-            return f"{what}{ends}", at, needs
+            what, at, needs, said = _queued(life, now)
+            # The answer is last: it is cut off for those who may not see it
+            return f"{what}{ends}{_raw(said, whose=_CARRIERS)}", at, needs
         case SmsState.HELD:
             return f"an operator must let it go: mail2sms queue release {sms.id}{ends}", sms.expires_at, True
         case SmsState.SENDING:
@@ -296,40 +314,50 @@ def waits_for(life: SmsLife, now: datetime) -> tuple[str, datetime | None, bool]
             assert_never(sms.state)
 
 
-def _queued(life: SmsLife, now: datetime) -> tuple[str, datetime | None, bool]:
+def _queued(life: SmsLife, now: datetime) -> tuple[str, datetime | None, bool, str | None]:
+    """Return what it waits for, until when, whether an operator must act, and what a carrier said to that."""
     sms = life.sms
     path = ""
     if life.account is not None and sms.lane is not None:
         path = f" to carrier {', else '.join(find_path(life.account, split_lane(sms.lane)[1]).providers)}"
-    if sms.due_at is not None and sms.due_at > now:
-        why = f"attempt no. {sms.attempts + 1}" if sms.attempts else "it goes"
-        waits = _why_later(life)
-        return f"{why}{path} at {_time(sms.due_at)}{waits}", sms.due_at, False
+    is_due = sms.due_at is None or sms.due_at <= now
+    again = "" if is_due else f"attempt no. {sms.attempts + 1}{path} follows at {_time(sms.due_at)}"
+    if not is_due and not sms.attempts:
+        return f"it goes{path} at {_time(sms.due_at)}{_why_later(life)}", sms.due_at, False, None
     if life.is_serving is False:
-        return "no gateway is at work on this store: start it (mail2sms serve)", None, True
+        return "no gateway is at work on this store: start it (mail2sms serve)", None, True, None
     if life.account is None:
-        return f"its account {sms.account} is not in the configuration any more: nothing is sent for it", None, True
+        what = f"its account {sms.account} is not in the configuration any more: nothing is sent for it"
+        return what, None, True, None
     blocked = life.blocked
     if blocked is not None and blocked.reason.startswith("not sent: account"):
-        away = f"{_time(blocked.at)}{_blocked_code(blocked)}{_raw(blocked.raw)}"
-        what = f"all of account {sms.account} waits at carrier {blocked.provider}, which turned it away at {away}"
-        return what, None, True
+        where = f"all of account {sms.account} waits at carrier {blocked.provider}"
+        mend = _MEND.get(blocked.code or Code.C999_ERROR, f"see what is wrong there, {_RELOAD}")
+        return f"{where}, which turned it away at {_away(blocked)}: {mend}", None, True, blocked.raw
     if blocked is not None and blocked.reason.startswith("not sent: provider"):
-        trouble = f"{_time(blocked.at)}{_blocked_code(blocked)}{_raw(blocked.raw)}"
-        return f"carrier {blocked.provider} was in trouble at {trouble}; it is tried again by itself", None, False
-    return f"it is due since {_time(sms.due_at)} and goes{path} when its turn comes", sms.due_at, False
+        what = f"carrier {blocked.provider} is in trouble, it took nothing at {_away(blocked)}"
+        return f"{what}: {again or 'it is tried again'} by itself; {_LOOK}", sms.due_at, False, blocked.raw
+    if again:
+        return f"{again}{f' ({sms.reason})' if sms.reason else ''}", sms.due_at, False, None
+    return f"it is due since {_time(sms.due_at)} and goes{path} when its turn comes", sms.due_at, False, None
 
 
-def _blocked_code(blocked: Blocked) -> str:
-    return "" if blocked.code is None else f" with code {blocked.code.value} {blocked.code.label}"
+def _away(blocked: Blocked) -> str:
+    if blocked.code is None or blocked.code is Code.C999_ERROR:  # that one says nothing
+        return _time(blocked.at)
+    return f"{_time(blocked.at)} with code {blocked.code.value} {blocked.code.label}"
 
 
 def _why_later(life: SmsLife) -> str:
-    if life.sms.attempts:
-        return f" ({life.sms.reason})" if life.sms.reason else ""
-    if life.account is not None and life.account.commercial:
-        return " (date_envoi, or the next opening hour of commercial SMS)"
-    return " (date_envoi)" if life.sms.epoch == 0 else ""
+    sms, account = life.sms, life.account
+    if account is not None and account.commercial and sms.due_at is not None:
+        rules = rules_of(account)
+        if is_open(sms.due_at, rules) and not is_open(sms.due_at - _ONE_SECOND, rules):
+            return (
+                f": commercial SMS wait for their next opening hour ({account.timezone}), nothing is to be done "
+                f"[accounts.{account.name}.commercial, accounts.{account.name}.hours_profile]"
+            )
+    return " (date_envoi)" if sms.epoch == 0 else ""
 
 
 def _uncertain(life: SmsLife) -> tuple[str, datetime | None, bool]:

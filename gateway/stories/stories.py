@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 from gateway.clock import Clock
+from gateway.lifecycle import SmsState
 from gateway.policy.accounts import Accounts
 from gateway.policy.routing import find_path
 from gateway.store import Store
 from gateway.store.base import split_lane
 from gateway.store.finding import Wanted
 from gateway.store.listing import Marks
-from gateway.store.records import Count, Line, MailLine, RefusalRecord, SmsRecord, TurnedAwayRecord
+from gateway.store.records import Blocked, Count, Line, MailLine, RefusalRecord, SmsRecord, TurnedAwayRecord
 from gateway.stories.mail_story import Scene, tell_mail
 from gateway.stories.model import (
     Filter,
@@ -104,7 +105,10 @@ class Stories:
             return Story(found=_found(refused.refusal), reason=steps[1].sentence, steps=steps)
         away = await self._store.turned_away(id)
         if away is not None:
-            return Story(found=_found(away), reason=reason_of_turned_away(away), steps=tell_turned_away(away))
+            every = tuple(accounts)
+            return Story(
+                found=_found(away), reason=reason_of_turned_away(away, every), steps=tell_turned_away(away, every)
+            )
         return None
 
     # --- lists -------------------------------------------------------------------------------------------------------
@@ -120,11 +124,15 @@ class Stories:
         marks = await self._marks(wanted)
         found = await self._store.waiting_sms(marks, _size(page), page.after)
         now, accounts = self._clock.now(), self._accounts()
-        rows = tuple(self._queue_row(one, accounts, now) for one in found.sms)
+        blocked = await self._store.blocked(found.sms, now)
+        rows = tuple(self._queue_row(one, accounts, blocked, now) for one in found.sms)
         return QueuePage(rows=rows, next=found.next)
 
-    def _queue_row(self, sms: SmsRecord, accounts: Accounts, now: datetime) -> QueueRow:
+    def _queue_row(self, sms: SmsRecord, accounts: Accounts, blocked: Mapping[str, Blocked], now: datetime) -> QueueRow:
+        trouble = blocked.get(sms.lane or "")
         life = SmsLife(
+            # A carrier's answer is for the story: it may be about another SMS, and name its number
+            blocked=None if trouble is None else replace(trouble, raw=None),
             sms=sms,
             received_at=sms.since_at,
             account=accounts.by_name(sms.account),
@@ -302,7 +310,9 @@ def _summary(line: MailLine) -> str:
         return f"code {line.fault.value} {line.fault.label}: nothing is sent"
     total = sum(line.states.values())
     each = ", ".join(f"{number} {state.value}" for state, number in line.states.items())
-    codes = [f"{code.value} {code.label}" for code in line.codes if code.value]
+    # What waits may have a code of its last attempt, which is not its answer
+    is_ended = any(state.is_answered and state is not SmsState.ACCEPTED for state in line.states)
+    codes = [f"{code.value} {code.label}" for code in line.codes if code.value and is_ended]
     return f"{total} SMS: {each}" + (f" (code {'; '.join(codes)})" if codes else "")
 
 

@@ -159,6 +159,7 @@ class House:
     carriers: list[ProviderSettings] = field(default_factory=list)
     health: list[CarrierHealth] = field(default_factory=list)
     obstacles: list[str] = field(default_factory=list)
+    certificate_ends_at: datetime | None = None
     accounts: Accounts = field(
         default_factory=lambda: Accounts(
             [make_account(), make_account(name="other", keyid="0f" * 16, domains=("o.example",))]
@@ -234,6 +235,7 @@ class House:
             recipient="sendsms@gw.example.org",
             hostname="gw.example.org",
             find_obstacles=find_obstacles,
+            certificate_ends_at=lambda: self.certificate_ends_at,
         )
 
     def writers(self, now: datetime) -> tuple[RenderNot, RenderReceipts]:

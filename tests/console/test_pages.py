@@ -306,6 +306,29 @@ async def test_the_overview_says_what_waits_and_for_how_long(operator: Operator,
     assert "Turns away: masociete." in page
 
 
+async def test_a_carrier_that_did_not_answer_is_not_said_to_be_in_use(operator: Operator, console: House) -> None:
+    console.health[0] = CarrierHealth(name="carrier", kind="isendpro", is_open=True, opens_in_s=0, is_suspect=True)
+    await operator.log_in("vera")
+    page = shown(await operator.get("/console/live/overview"))
+
+    assert "did not answer last; asked again with the next SMS" in page
+    assert "in use" not in page
+
+
+@pytest.mark.parametrize(
+    ("days", "said"), [(-1, "has run out, on"), (13, "The certificate of the listeners runs out on"), (15, "")]
+)
+async def test_a_certificate_is_spoken_of_when_it_is_to_be_renewed(
+    days: int, said: str, operator: Operator, console: House
+) -> None:
+    console.certificate_ends_at = console.clock.now() + timedelta(days=days)
+    await operator.log_in("vera")
+    page = shown(await operator.get("/console/live/overview"))
+
+    assert said in page
+    assert ("certificate" in page) is bool(said)
+
+
 async def test_the_pulse_counts_each_minute_once_it_is_over(operator: Operator, console: House) -> None:
     await operator.log_in("vera")
     first = (await operator.get("/console")).text

@@ -14,6 +14,7 @@ from gateway.store import Store, listing, queue_listing, tables
 from gateway.store.base import NewSms, Order, Refusal
 from gateway.store.records import TurnedAwayRecord
 from gateway.stories import Filter, Found, FoundKind, Page, QueueRow, StatsBy, StepKind, Stories, Story
+from gateway.stories.masking import mask_story
 from tests.store.samples import (
     ArMaker,
     NotMaker,
@@ -237,7 +238,19 @@ async def test_what_an_account_waits_for_is_told_of_all_its_sms(store: Store, cl
         reason = (await told(stories, order.mail.id)).reason
 
         assert "all of account acme waits at carrier carrier" in reason
-        assert "credit is gone" in reason
+        assert "buy credit there, then systemctl reload mail2sms" in reason
+        assert reason.endswith("; the carrier's answer: credit is gone")
+    masked = mask_story(await told(stories, second.mail.id))
+    said = [masked.reason, *(text for step in masked.steps for text in (step.sentence, str(dict(step.data))))]
+
+    assert "buy credit there" in masked.reason
+    assert [text for text in said if "credit is gone" in text] == []
+
+    rows = (await stories.queue(Filter())).rows
+
+    assert len(rows) == 2
+    assert ["all of account acme waits at carrier carrier" in row.waits_for for row in rows] == [True, True]
+    assert [row.waits_for for row in rows if "credit is gone" in row.waits_for] == []
 
 
 async def test_erased_contents_are_told_as_erased(store: Store, stories: Stories) -> None:
