@@ -20,7 +20,7 @@ from tests.support.accounts import KEYID
 from tests.support.configuration import RECIPIENT, write_config
 from tests.support.gateway import GatewayProcess, run_command, serve
 
-DEADLINE_S = 40.0
+DEADLINE_S = 60.0
 LOOK_S = 0.05
 
 QUICK: Mapping[str, Mapping[str, object]] = {

@@ -81,7 +81,7 @@ async def test_large_mails_hold_nobody_up(tmp_path: Path) -> None:
             replies, waits_s = await send_large(ground, big)
 
             assert {reply[:9] for reply in replies} == {"552 5.3.4"}
-            assert max(waits_s) < 5
+            assert max(waits_s) < 20  # they would wait for minutes if they had to wait for the large ones
 
         higher = tmp_path / "higher"
         higher.mkdir()
@@ -89,7 +89,7 @@ async def test_large_mails_hold_nobody_up(tmp_path: Path) -> None:
             replies, waits_s = await send_large(ground, big)
 
             assert {reply[:3] for reply in replies} == {"250"}
-            assert max(waits_s) < 5
+            assert max(waits_s) < 20  # they would wait for minutes if they had to wait for the large ones
 
 
 async def send_large(ground: Field, size: int) -> tuple[list[str], list[float]]:
