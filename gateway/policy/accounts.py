@@ -301,6 +301,11 @@ class Account(Settings):
         description="The same for so many times what the busiest hour of a day usually has (of the last 14 days; from "
         "3 days with SMS and 50 parts on); 0: never.",
     )
+    auto_generated: bool = Field(
+        default=False,
+        description='Takes mails that say "Auto-Submitted: auto-generated", as GLPI and cron write them by themselves; '
+        "answers of machines are never orders.",
+    )
     heeds_stop: bool = Field(
         default=True,
         description="SMS to numbers on the STOP list are refused (code 11). `false`, for alerts to people on call, "

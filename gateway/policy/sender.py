@@ -123,6 +123,12 @@ class InClear:
     cause: str  # one sentence, for the client too
 
 
+_GENERATED = (
+    "A mail that a program wrote by itself (Auto-Submitted: auto-generated) is an order only for an account with "
+    "auto_generated = true"
+)
+
+
 def greet_sender(
     client: Client, headers: Headers, envelope_from: str, accounts: Accounts
 ) -> Greeted | Stranger | NotAnOrder:
@@ -147,6 +153,8 @@ def greet_sender(
     owners = accounts.by_domain(address.domain)
     if not owners:
         return Stranger(cause=f"{where} domain of no account")
+    if headers.auto_generated and not any(owner.auto_generated for owner in owners):
+        return NotAnOrder(cause=_GENERATED)
     return Greeted(client=client, domain=address.domain, owners=owners)
 
 

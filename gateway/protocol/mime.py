@@ -51,8 +51,9 @@ class Headers:
     from_address: str | None
     from_count: int
     from_problem: str | None
-    auto_submitted: bool  # never an order, never answered; a bounce is auto-submitted, too
+    auto_submitted: bool  # in answer to another: never an order, never answered; a bounce is auto-submitted, too
     is_bounce: bool
+    auto_generated: bool = False  # by a program of its own accord: an order where its account says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ def read_headers(raw: bytes, limits: Limits = _DEFAULT_LIMITS) -> Headers:
         from_problem=problem,
         auto_submitted=is_bounce or _is_auto_submitted(block),
         is_bounce=is_bounce,
+        auto_generated="auto-generated" in _automation(block),
     )
 
 
@@ -153,10 +155,14 @@ def _is_auto_submitted(block: HeaderBlock) -> bool:
     §1.3). `X-Auto-Response-Suppress` only asks for silence, and Exchange writes it into ordinary mails: it does not
     count.
     """
-    words = [re.split(r"[;(\s]", value, maxsplit=1)[0].lower() for value in block.values("auto-submitted")]
-    if any(word not in ("no", "auto-generated", "") for word in words):
+    if any(word not in ("no", "auto-generated", "") for word in _automation(block)):
         return True
     return any(value.lower() in ("auto_reply", "auto-reply") for value in block.values("precedence"))
+
+
+def _automation(block: HeaderBlock) -> list[str]:
+    """Return what the mail says of who wrote it, in lower case, without parameters."""
+    return [re.split(r"[;(\s]", value, maxsplit=1)[0].lower() for value in block.values("auto-submitted")]
 
 
 def _read_files(parts: list[Part], reader: PartReader) -> dict[str, str]:

@@ -80,6 +80,7 @@ def _plain_headers(headers: Headers) -> list[Any]:
         headers.from_problem,
         headers.auto_submitted,
         headers.is_bounce,
+        headers.auto_generated,
     ]
 
 
@@ -144,7 +145,7 @@ def _answer(plain: Any) -> Answer:  # noqa: ANN401 # whatever came
 
 
 def _headers(plain: list[Any]) -> Headers:
-    message_id, from_address, from_count, from_problem, auto_submitted, is_bounce = plain
+    message_id, from_address, from_count, from_problem, auto_submitted, is_bounce, auto_generated = plain
     return Headers(
         message_id=_optional(message_id),
         from_address=_optional(from_address),
@@ -152,6 +153,7 @@ def _headers(plain: list[Any]) -> Headers:
         from_problem=_optional(from_problem),
         auto_submitted=_typed(auto_submitted, bool),
         is_bounce=_typed(is_bounce, bool),
+        auto_generated=_typed(auto_generated, bool),
     )
 
 

@@ -159,6 +159,18 @@ def test_automatic_answer_is_never_an_order() -> None:
     assert greet(client(), headers(auto_submitted=True)) == expected
 
 
+def test_mail_that_a_program_wrote_by_itself_is_an_order_where_the_account_says_so() -> None:
+    generated = replace(headers(), auto_generated=True)
+    willing = OPEN.model_copy(update={"auto_generated": True})
+
+    assert greet_sender(client(), generated, "a@open.fr", Accounts([willing])) == Greeted(
+        client=client(), domain="open.fr", owners=(willing,)
+    )
+    refused = greet(client(), generated)
+    assert isinstance(refused, NotAnOrder)
+    assert refused.cause.endswith("an account with auto_generated = true")
+
+
 CLIENTS = {
     "listener": client("127.0.0.1"),
     "own": client("10.1.2.3"),

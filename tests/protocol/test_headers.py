@@ -105,7 +105,11 @@ def test_message_id_is_taken_when_it_can_stand_in_a_header_again(header: str, ex
     ("header", "auto_submitted", "is_bounce"),
     [
         ("Auto-Submitted: auto-replied", True, False),
-        ("Auto-Submitted: auto-generated (rule 7)", False, False),  # GLPI, cron: nobody was answered
+        (
+            "Auto-Submitted: auto-generated (rule 7)",
+            False,
+            False,
+        ),  # GLPI, cron: the account decides
         ("Auto-Submitted: auto-notified", True, False),
         ("Auto-Submitted: Auto-Replied; owner=x", True, False),
         ("Precedence: auto_reply", True, False),
@@ -121,6 +125,7 @@ def test_robots_are_told_from_people(header: str, auto_submitted: bool, is_bounc
     headers = read_headers(make_mail(ENVOI, header))
 
     assert (headers.auto_submitted, headers.is_bounce) == (auto_submitted, is_bounce)
+    assert headers.auto_generated == ("auto-generated" in header)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ HEADERS = st.builds(
     from_problem=MAYBE,
     auto_submitted=st.booleans(),
     is_bounce=st.booleans(),
+    auto_generated=st.booleans(),
 )
 BODIES = st.builds(
     BodyForm,
@@ -75,7 +76,7 @@ def test_every_field_there_is_comes_over() -> None:
     """A field that is added later is missing from the strategies, and from the wire: this fails first."""
     counts = {kind.__name__: len(fields(kind)) for kind in (Headers, TextPart, BodyForm, Envoi, Recipient, Reading)}
 
-    assert counts == {"Headers": 6, "TextPart": 5, "BodyForm": 4, "Envoi": 14, "Recipient": 3, "Reading": 4}
+    assert counts == {"Headers": 7, "TextPart": 5, "BodyForm": 4, "Envoi": 14, "Recipient": 3, "Reading": 4}
 
 
 @given(reason=TEXTS, where=TEXTS, headers=HEADERS)

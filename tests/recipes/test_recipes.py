@@ -83,7 +83,7 @@ Lint = Callable[[Path], dict[str, Any]]
 @pytest.fixture
 def lint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lint:
     """Return what `mail2sms lint --json` says of a file."""
-    config = write_config(tmp_path / "gateway.toml")
+    config = write_config(tmp_path / "gateway.toml", account={"auto_generated": True})  # docs/recipes/glpi.md
 
     def lint_it(file: Path) -> dict[str, Any]:
         monkeypatch.setattr(sys, "argv", ["mail2sms", "lint", str(file), "--config", str(config), "--json"])

@@ -17,6 +17,10 @@ REPLIES = {
     "451": r"451 4\.4\.3 Who you are cannot be found out at the moment, try again later",
     "550 stranger": r"550 5\.7\.1 You may not send SMS through this gateway",
     "550 in clear": r"550 5\.7\.10 Refused: the account of this <keyid> takes mails over TLS alone: use STARTTLS",
+    "550 generated": (
+        r"550 5\.7\.1 A mail that a program wrote by itself \(Auto-Submitted: auto-generated\) is an order only for an "
+        r"account with auto_generated = true"
+    ),
     "550 no order": r"550 5\.7\.1 An automatic answer \(Auto-Submitted\) is not an order",
     "550 null sender": r"550 5\.7\.1 A mail without a sender address is never an order",
     "550 code 1": r"550 5\.7\.1 Refused with code 1: the <keyid> is missing or empty",
