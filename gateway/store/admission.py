@@ -4,7 +4,7 @@ The orders of one transaction are stored together, table by table, because state
 fails, be it for one bad order or because another node stored the same mail meanwhile, each is stored apart.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
@@ -14,8 +14,8 @@ from gateway.lifecycle import EnvoiId, MailId, ReportId, SmsId, SmsState
 from gateway.pauses import PausePoint, pause_at
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportKind
+from gateway.store import driving, optouts, refusing, tables
 from gateway.store import means as have
-from gateway.store import optouts, refusing, tables
 from gateway.store.base import (
     AdmitOutcome,
     Duplicate,
@@ -42,6 +42,7 @@ from gateway.store.order_rows import (
     report_row,
     sms_row,
 )
+from gateway.store.questions import Question
 
 _Claim = tuple[str, str]
 """An account and an emailId."""
@@ -87,7 +88,7 @@ def _raise_if_not_of_orders(error: StoreError) -> None:
 
 
 def _store_in_savepoint(connection: sa.Connection, orders: Sequence[Order], means: Means) -> list[AdmitOutcome]:
-    savepoint = connection.begin_nested()
+    savepoint = driving.begin_savepoint(connection)
     left = means.copy()
     try:
         with translated():
@@ -123,6 +124,7 @@ def _store(connection: sa.Connection, orders: Sequence[Order], means: Means) -> 
 class _Known:
     """What was there before: from the rows, and from the orders before it in the same transaction."""
 
+    marks: Mapping[MailId, bytes | None]  # the fingerprints of the orders' mails
     mails: set[str]
     fingerprints: dict[bytes, MailId]
     claims: dict[_Claim, EnvoiId]
@@ -144,17 +146,21 @@ class _Rows:
 
 # Built once: building a query takes several times as long as SQLite needs to answer it
 
-KNOWN_MAILS = sa.select(tables.mail.c.id, tables.mail.c.fingerprint).where(
-    sa.or_(
-        tables.mail.c.id.in_(sa.bindparam("ids", expanding=True)),
-        tables.mail.c.fingerprint.in_(sa.bindparam("fingerprints", expanding=True)),
+KNOWN_MAILS = Question(
+    sa.select(tables.mail.c.id, tables.mail.c.fingerprint).where(
+        sa.or_(
+            tables.mail.c.id.in_(sa.bindparam("ids", expanding=True)),
+            tables.mail.c.fingerprint.in_(sa.bindparam("fingerprints", expanding=True)),
+        )
     )
 )
 """Mails that are these, or the same as these."""
 
-USED_IDS = sa.select(tables.email_id.c.email_id, tables.email_id.c.envoi_id).where(
-    tables.email_id.c.account == sa.bindparam("account"),
-    tables.email_id.c.email_id.in_(sa.bindparam("ids", expanding=True)),
+USED_IDS = Question(
+    sa.select(tables.email_id.c.email_id, tables.email_id.c.envoi_id).where(
+        tables.email_id.c.account == sa.bindparam("account"),
+        tables.email_id.c.email_id.in_(sa.bindparam("ids", expanding=True)),
+    )
 )
 """Those of an account's emailIds that are used up.
 
@@ -175,21 +181,23 @@ def refused_query(orders: Sequence[Order]) -> sa.Select[Any]:
 
 
 def _look_up(connection: sa.Connection, orders: Sequence[Order], means: Means) -> _Known:
-    fingerprints = [mark for order in orders if (mark := fingerprint(order.mail)) is not None]
-    wanted = {"ids": [order.mail.id for order in orders], "fingerprints": fingerprints}
-    mails = connection.execute(KNOWN_MAILS, wanted).all()
-    again = [order for order in orders if order.mail.id in {row.id for row in mails}]
+    marks = {order.mail.id: fingerprint(order.mail) for order in orders}
+    wanted = {"ids": list(marks), "fingerprints": [mark for mark in marks.values() if mark is not None]}
+    mails = KNOWN_MAILS.ask(connection, wanted)
+    ids = {mail_id for mail_id, _ in mails}
+    again = [order for order in orders if order.mail.id in ids]
     refused = connection.execute(refused_query(again)) if again else ()
     claims: dict[str, list[str]] = {}
     for account, email_id in filter(None, map(_claim, orders)):
         claims.setdefault(account, []).append(email_id)
     return _Known(
-        mails={row.id for row in mails},
-        fingerprints={row.fingerprint: MailId(row.id) for row in mails if row.fingerprint is not None},
+        marks=marks,
+        mails=ids,
+        fingerprints={mark: MailId(mail_id) for mail_id, mark in mails if mark is not None},
         claims={
-            (account, row.email_id): EnvoiId(row.envoi_id)
-            for account, ids in claims.items()
-            for row in connection.execute(USED_IDS, {"account": account, "ids": ids})
+            (account, email_id): EnvoiId(envoi_id)
+            for account, email_ids in claims.items()
+            for email_id, envoi_id in USED_IDS.ask(connection, {"account": account, "ids": email_ids})
         },
         refused={SmsId(row.id): (row.code, row.reason or "") for row in refused},
         opted_out=optouts.find_listed(connection, _numbers(orders)),
@@ -247,19 +255,20 @@ def foresee(connection: sa.Connection, order: Order) -> Foreseen:
 
 def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
     """What becomes of the order; what it writes is among the rows (docs/protocol.md §1.6, §7)."""
-    mail, claim, mark = order.mail, _claim(order), fingerprint(order.mail)
+    mail, claim, mark = order.mail, _claim(order), known.marks[order.mail.id]
     first = None if claim is None else known.claims.get(claim)
     if mail.id in known.mails:
         # This very order: it was committed, and whoever led its group was cut off before saying so
         if first is not None and first != _envoi_id(order):
             return _duplicate(order, first)
-        stored = _stored(
-            order,
-            opted_out=_again(order, known, Code.C11_NUMBER_BLACKLISTED),
-            unpaid=_again(order, known, Code.C12_NO_CREDIT),
-        )
         held_back = _again(order, known, Code.C29_OVERFLOW)
-        return replace(stored, held_back=tuple((sms_id, known.refused[sms_id][1]) for sms_id in held_back))
+        return Stored(
+            mail_id=mail.id,
+            ack_code=_ack_code(order),
+            opted_out=tuple(_again(order, known, Code.C11_NUMBER_BLACKLISTED)),
+            unpaid=tuple(_again(order, known, Code.C12_NO_CREDIT)),
+            held_back=tuple((sms_id, known.refused[sms_id][1]) for sms_id in held_back),
+        )
     if mark is not None and mark in known.fingerprints:
         return Retransmitted(first_mail_id=known.fingerprints[mark])
     deferred = None if first is not None else have.take_mail(order, known.means)
@@ -268,12 +277,13 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
     known.mails.add(mail.id)
     if mark is not None:
         known.fingerprints[mark] = mail.id
-    rows.mail.append(mail_row(mail, duplicate_of=first))
+    rows.mail.append(mail_row(mail, mark, duplicate_of=first))
     if first is not None:
         rows.report += _report_rows(order, order.duplicate_reports)
         return _duplicate(order, first)
     opted_out = _find_opted_out(order, known)
-    taking = have.take(refusing.refuse(replace(order, early_not=None), opted_out, ()), known.means)
+    left = refusing.refuse(replace(order, early_not=None), opted_out, ()) if opted_out else order
+    taking = have.take(left, known.means)
     reserved, alert = taking.reserved, taking.alert
     paid = refusing.refuse(order, opted_out, taking.unpaid, taking.held_back)
     envoi = paid.envoi
@@ -288,8 +298,11 @@ def _place(order: Order, known: _Known, rows: _Rows) -> AdmitOutcome:
         rows.report += _report_rows(paid, (order.watch.render(alert),))
     if order.render_alarm is not None:
         rows.report += _report_rows(paid, [order.render_alarm(one) for one in taking.alarms if _is_written(one)])
-    return replace(
-        _stored(order, opted_out=opted_out, unpaid=taking.unpaid),
+    return Stored(
+        mail_id=mail.id,
+        ack_code=_ack_code(order),
+        opted_out=tuple(opted_out),
+        unpaid=tuple(taking.unpaid),
         reserved=reserved,
         alert=alert,
         early_not=_early_not(order, paid),
@@ -334,9 +347,8 @@ def _envoi_id(order: Order) -> EnvoiId | None:
     return None if order.envoi is None else order.envoi.id
 
 
-def _stored(order: Order, *, opted_out: Sequence[SmsId], unpaid: Sequence[SmsId]) -> Stored:
-    code = AckCode.A0_PROCESSED if _claim(order) else AckCode.A2_NO_ID
-    return Stored(mail_id=order.mail.id, ack_code=code, opted_out=tuple(opted_out), unpaid=tuple(unpaid))
+def _ack_code(order: Order) -> AckCode:
+    return AckCode.A0_PROCESSED if _claim(order) else AckCode.A2_NO_ID
 
 
 def _duplicate(order: Order, first: EnvoiId) -> Duplicate:

@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.lifecycle import SmsId, SmsState
 from gateway.store import tables
 from gateway.store.base import Credit, CreditAlert, NewSms, Order
+from gateway.store.questions import Question
 
 _credit = tables.credit.c
 
@@ -81,22 +82,26 @@ def find_alert(order: Order, before: Standing, after: Standing) -> CreditAlert |
 # --- while orders are stored, and SMS settled ------------------------------------------------------------------------
 
 
-BALANCES = (
+_BALANCES = (
     sa.select(_credit.account, _credit.balance, _credit.exhausted_at)
     .where(_credit.account.in_(sa.bindparam("accounts", expanding=True)), _credit.balance.is_not(None))
     .order_by(_credit.account)
 )
+BALANCES = Question(_BALANCES)
 """What is left to those of the accounts that have a limit."""
 
-_BALANCES_LOCKED = BALANCES.with_for_update()
+_BALANCES_LOCKED = Question(_BALANCES.with_for_update())
 
 
 def read_balances(
     connection: sa.Connection, accounts: Iterable[str], *, for_update: bool = False
 ) -> dict[str, Standing]:
     """How each account stands that has a limit; `for_update`: nobody else changes it during the transaction."""
-    found = connection.execute(_BALANCES_LOCKED if for_update else BALANCES, {"accounts": sorted(set(accounts))})
-    return {row.account: Standing(balance=row.balance, is_exhausted=row.exhausted_at is not None) for row in found}
+    question = _BALANCES_LOCKED if for_update else BALANCES
+    return {
+        account: Standing(balance=balance, is_exhausted=exhausted_at is not None)
+        for account, balance, exhausted_at in question.ask(connection, {"accounts": sorted(set(accounts))})
+    }
 
 
 _RESERVE = (

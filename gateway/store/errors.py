@@ -47,6 +47,7 @@ _SQLITE_NOT_NOW = frozenset(
         sqlite3.SQLITE_INTERRUPT,
     }
 )
+_CONTRADICTION = "a row contradicts what the store holds"
 _POSTGRESQL_CORRUPT = frozenset({"XX001", "XX002"})
 _POSTGRESQL_FULL = "53100"
 _POSTGRESQL_READ_ONLY = "25006"  # a standby, or the old primary after a failover
@@ -81,7 +82,7 @@ def primary_code(error: BaseException | None) -> int:
 
 def _translation(error: SQLAlchemyError) -> StoreError:
     if isinstance(error, IntegrityError):
-        return StoreError("a row contradicts what the store holds")
+        return StoreError(_CONTRADICTION)
     if not isinstance(error, DBAPIError):
         return _of_sqlalchemy(error)
     if isinstance(error.orig, sqlite3.Error):
@@ -96,6 +97,8 @@ def _of_sqlalchemy(error: SQLAlchemyError) -> StoreError:
 
 
 def _of_sqlite(error: sqlite3.Error) -> StoreError:
+    if isinstance(error, sqlite3.IntegrityError):
+        return StoreError(_CONTRADICTION)
     code = primary_code(error)
     if code in _SQLITE_CORRUPT:
         return StoreUnusable("the store is damaged, or not a database: restore a backup")

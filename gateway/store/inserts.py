@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
+from gateway.store import driving
 from gateway.store.repeats import Process, make_column
 
 _statements: dict[tuple[str, str, tuple[str, ...]], "_Insert"] = {}
@@ -22,7 +23,7 @@ def insert_all(connection: sa.Connection, table: sa.Table, rows: Sequence[Mappin
         return
     key = (connection.dialect.name, table.name, tuple(rows[0]))
     insert = _statements.get(key) or _statements.setdefault(key, _Insert(connection.dialect, table, key[2]))
-    connection.exec_driver_sql(insert.text, insert.make_ready(rows))
+    driving.execute_many(connection, insert.text, insert.make_ready(rows))
 
 
 class _Insert:
@@ -35,7 +36,7 @@ class _Insert:
         self._is_positional = compiled.positiontup is not None
         self._processors = [_processor(table.c[name], dialect) for name in self._names]
 
-    def make_ready(self, rows: Sequence[Mapping[str, object]]) -> list[tuple[object, ...]] | list[dict[str, object]]:
+    def make_ready(self, rows: Sequence[Mapping[str, object]]) -> driving.Rows:
         columns = [
             make_column([row[name] for row in rows], process)
             for name, process in zip(self._names, self._processors, strict=True)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store import tables
+from gateway.store.questions import Question
 from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.store.two_way import CarrierOptOut, StopRules
 
@@ -31,9 +32,11 @@ _FAR_AHEAD = timedelta(days=1)
 
 # Built once: building a query takes several times as long as SQLite needs to answer it
 
-LISTED = sa.select(_optout.account, _optout.msisdn).where(
-    _optout.account.in_(sa.bindparam("accounts", expanding=True)),
-    _optout.msisdn.in_(sa.bindparam("numbers", expanding=True)),
+LISTED = Question(
+    sa.select(_optout.account, _optout.msisdn).where(
+        _optout.account.in_(sa.bindparam("accounts", expanding=True)),
+        _optout.msisdn.in_(sa.bindparam("numbers", expanding=True)),
+    )
 )
 """Which of the numbers are on the list of which of the accounts."""
 
@@ -41,10 +44,10 @@ LISTED = sa.select(_optout.account, _optout.msisdn).where(
 def find_listed(connection: sa.Connection, wanted: Mapping[str, Collection[str]]) -> frozenset[tuple[str, str]]:
     """Of each account's numbers those it may not write to, each with the account."""
     return frozenset(
-        (account, row.msisdn)
+        (account, msisdn)
         for account, numbers in wanted.items()
         for some in _in_bounds(sorted(set(numbers)))
-        for row in connection.execute(LISTED, {"accounts": [account, EVERYBODY], "numbers": some})
+        for _, msisdn in LISTED.ask(connection, {"accounts": [account, EVERYBODY], "numbers": some})
     )
 
 
@@ -55,10 +58,10 @@ def add(connection: sa.Connection, new: Iterable[OptOut]) -> tuple[OptOut, ...]:
     for account, msisdn in sorted(by_key):  # nodes that add the same in the same order wait for one another
         numbers.setdefault(account, []).append(msisdn)
     known = {
-        (row.account, row.msisdn)
+        (account, msisdn)
         for account, wanted in numbers.items()
         for some in _in_bounds(wanted)
-        for row in connection.execute(LISTED, {"accounts": [account], "numbers": some})
+        for _, msisdn in LISTED.ask(connection, {"accounts": [account], "numbers": some})
     }
     added = [by_key[key] for key in sorted(by_key.keys() - known)]
     if added:

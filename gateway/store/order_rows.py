@@ -34,10 +34,10 @@ def fingerprint(mail: NewMail) -> bytes | None:
     return digest.digest()
 
 
-def mail_row(mail: NewMail, *, duplicate_of: EnvoiId | None = None) -> Row:
-    """The mail as it arrived; a duplicate names the first envoi with its emailId."""
+def mail_row(mail: NewMail, mark: bytes | None, *, duplicate_of: EnvoiId | None) -> Row:
+    """The mail as it arrived, with its fingerprint; a duplicate names the first envoi with its emailId."""
     own = {name: getattr(mail, name) for name in _MAIL_FIELDS}
-    return {**own, "fingerprint": fingerprint(mail), "duplicate_of": duplicate_of}
+    return {**own, "fingerprint": mark, "duplicate_of": duplicate_of}
 
 
 def claim_row(mail: NewMail, envoi: NewEnvoi) -> Row:

@@ -10,6 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
+from gateway.store import driving
+
 Process = Callable[[Any], Any] | None
 """What makes a value ready for the driver; None: it is."""
 
@@ -31,7 +33,7 @@ class Repeated:
         compiled = self._compiled.get(name) or self._compiled.setdefault(
             name, _Compiled(connection.dialect, self.statement)
         )
-        return connection.exec_driver_sql(compiled.text, compiled.make_ready(rows)).rowcount
+        return driving.execute_many(connection, compiled.text, compiled.make_ready(rows))
 
 
 class _Compiled:
@@ -46,7 +48,7 @@ class _Compiled:
         self._written_out = compiled.params  # values that stand in the statement itself
         self._processes = [_process_of(binds[name], dialect) for name in self._names]
 
-    def make_ready(self, rows: Sequence[Mapping[str, object]]) -> list[tuple[object, ...]] | list[dict[str, object]]:
+    def make_ready(self, rows: Sequence[Mapping[str, object]]) -> driving.Rows:
         columns = [
             make_column([row.get(name, self._written_out[name]) for row in rows], process)
             for name, process in zip(self._names, self._processes, strict=True)

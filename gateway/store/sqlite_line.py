@@ -26,8 +26,8 @@ import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
-from sqlalchemy.exc import DBAPIError
 
+from gateway.store import driving
 from gateway.store.errors import StoreError, StoreUnavailable, primary_code, translated
 
 T = TypeVar("T")
@@ -231,7 +231,7 @@ class _Thread(aiosqlite.Connection):
         self.lock_slices = lock_slices  # of the wait for the lock with which a transaction begins
         self._engine = sa.create_engine("sqlite://", creator=lambda: self._conn, poolclass=sa.StaticPool)
         self._engine.dialect.statement_compiler = _HintingCompiler
-        event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        event.listen(self._engine, "begin", lambda connection: driving.query(connection, begin, ()))
         self._alchemy: sa.Connection | None = None
         self._thread.daemon = True  # one that hangs in the disk must not keep the process from ending
         self._thread.start()
@@ -320,7 +320,7 @@ class _Errand:
         while True:
             try:
                 return connection.begin()
-            except DBAPIError as error:
+            except sqlite3.OperationalError as error:
                 slices_left -= 1
                 if slices_left <= 0 or not _is_locked(error):
                     raise
@@ -332,7 +332,7 @@ def _do_part(connection: sa.Connection, part: _Part[T], work: Work[T]) -> _Outco
     """Return what became of one part of several: what it raises by itself undoes nothing else."""
     if part.is_cut:
         return _Outcome(error=_interrupted())
-    savepoint = connection.begin_nested()
+    savepoint = driving.begin_savepoint(connection)
     try:
         with translated():
             value = _done(work, connection)
@@ -369,8 +369,8 @@ def _copy_of(error: BaseException) -> BaseException:
     return copied
 
 
-def _is_locked(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF == sqlite3.SQLITE_BUSY
+def _is_locked(error: sqlite3.OperationalError) -> bool:
+    return primary_code(error) == sqlite3.SQLITE_BUSY
 
 
 def _interrupted() -> sqlite3.OperationalError:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from gateway.lifecycle import MailId, SmsState
 from gateway.protocol.codes import AckCode, Code
 from gateway.protocol.report import ReportKind
-from gateway.store import Store, StoreError, tables
+from gateway.store import Store, StoreError, driving, tables
 from gateway.store.base import Duplicate, Order, Refusal, Retransmitted, Stored
 from gateway.store.database import PostgresDatabase, SqliteDatabase
 from tests.store.samples import new_mail, new_order, new_report, new_sms, refused_sms, row, rows
@@ -239,17 +239,19 @@ async def test_the_same_mail_at_two_nodes_at_once_is_stored_once(store: Store, o
     assert len(await rows(store, tables.mail)) == 1
 
 
-async def test_five_hundred_sms_are_one_statement(store: Store) -> None:
-    statements: list[str] = []
+async def test_five_hundred_sms_are_one_statement(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    execute_many = driving.execute_many
 
-    def note(_conn: object, _cursor: object, statement: str, _parameters: object, _context: object, many: bool) -> None:
-        if statement.startswith("INSERT INTO sms"):
-            statements.append(f"{many}")
+    def note(connection: sa.Connection, text: str, rows: driving.Rows) -> int:
+        if text.startswith("INSERT INTO sms"):
+            given.append(len(rows))
+        return execute_many(connection, text, rows)
 
-    sa.event.listen(writer(store), "before_cursor_execute", note)
+    monkeypatch.setattr(driving, "execute_many", note)
     await store.admit(new_order(*(new_sms(position) for position in range(1, 501))))
 
-    assert statements == ["True"]
+    assert given == [500]
     assert len(await rows(store, tables.sms)) == 500
 
 

@@ -29,7 +29,7 @@ from gateway.store.base import (
     Stored,
 )
 from gateway.store.database import connect, create_sqlite_file
-from gateway.store.order_rows import envoi_row, mail_row, report_row, sms_row
+from gateway.store.order_rows import envoi_row, fingerprint, mail_row, report_row, sms_row
 from tests.store.revisions import NEWEST
 from tests.store.samples import (
     LATER,
@@ -157,7 +157,7 @@ async def test_a_store_of_the_version_before_keeps_its_rows(
     sms = sms_row(order.mail, order.envoi, order.envoi.sms[0], is_paid=False)
     envoi = envoi_row(order.mail, order.envoi, ())
     report = report_row(new_report(), START, mail_id=order.mail.id)
-    mail = mail_row(order.mail)
+    mail = mail_row(order.mail, fingerprint(order.mail), duplicate_of=None)
     for table, later in (
         (mail, ("facts", "duplicate_of")),
         (sms, ("reserved_parts", "lane", "deliver_at")),

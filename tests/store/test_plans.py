@@ -28,6 +28,7 @@ from gateway.store import (
     watch,
 )
 from gateway.store.database import PostgresDatabase
+from gateway.store.questions import Question
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN, SMS_UNANSWERED
 from tests.store.samples import LATER, change, new_mail, new_order, new_report, new_sms, rows
 from tests.support.clock import START
@@ -66,14 +67,15 @@ async def plan(store: Store, query: sa.Select[Any]) -> str:
     return await store._database.read(ask)
 
 
-async def plan_by_keys(store: Store, query: sa.Select[Any] | sa.Update | sa.Delete, **wanted: object) -> str:
+async def plan_by_keys(store: Store, query: Question | sa.Select[Any] | sa.Update | sa.Delete, **wanted: object) -> str:
     """The plan of a query for keys, in a table so small that all of it would be read if it could be."""
 
     def ask(connection: sa.Connection) -> str:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
-        found = query.compile(dialect=connection.dialect).construct_expanded_state(wanted)
+        statement = query.statement if isinstance(query, Question) else query
+        found = statement.compile(dialect=connection.dialect).construct_expanded_state(wanted)
         plain = {name: key.value if isinstance(key, Enum) else key for name, key in found.parameters.items()}
         keys = plain if found.positiontup is None else tuple(plain[name] for name in found.positiontup)
         return "\n".join(str(line[-1]) for line in connection.exec_driver_sql(f"{explain} {found.statement}", keys))

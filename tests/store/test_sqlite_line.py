@@ -245,7 +245,7 @@ async def test_who_waits_behind_a_transaction_left_behind_is_served(line: Line) 
     told = await waiting  # the one left behind holds the lock
     hanging.let_go()
 
-    assert isinstance(told, sa.exc.OperationalError)
+    assert isinstance(told, sqlite3.OperationalError)
     assert await result(line.run(lambda: put(2))) == 2
 
 
