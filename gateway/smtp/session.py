@@ -7,6 +7,7 @@ AUTH and STARTTLS are in `securing`.
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -41,7 +42,7 @@ class SmtpSession(SecuringSession):
         """Robots talk before the banner; a stranger gets it a moment late, and is cut if it could not wait."""
         if self._settings.greeting_delay_s and not self._is_known() and await self._talks_early():
             self._is_cut = True
-            self._owner.count_refusal(self._peer, replies.TALKED_EARLY, self._entrance)
+            self._owner.count_refusal(self._guest, replies.TALKED_EARLY)
             await self.push(str(replies.TALKED_EARLY))
             return False
         await self.push(f"220 {self.hostname} ESMTP")
@@ -50,12 +51,14 @@ class SmtpSession(SecuringSession):
     def _is_known(self) -> bool:
         """True for whoever is in a network that somebody trusts, and for a proxy itself, which asks if we are there."""
         is_proxy = bool(self._entrance.proxies) and self._client is None
-        return self._is_trusted or is_proxy or self._entrance.is_legacy or is_within(self._peer, self._owner.networks)
+        if self._guest.is_trusted or is_proxy or self._entrance.is_legacy:
+            return True
+        return is_within(self._guest.address, self._owner.networks)
 
     async def _talks_early(self) -> bool:
+        self._alarm.set(self.loop.time() + self._settings.greeting_delay_s)
         try:
-            with self._alarm.until(self.loop.time() + self._settings.greeting_delay_s):
-                await self._wire.hear()
+            await self._wire.hear()
         except TimeoutError:
             return False
         return True
@@ -70,7 +73,7 @@ class SmtpSession(SecuringSession):
 
     async def _greet(self, name: str, *lines: str) -> Reply | None:
         if not name and self._entrance.is_legacy:
-            name = str(self._peer)
+            name = self._guest.host
         if not name or len(name) > 255 or not (name.isascii() and name.isprintable()):
             return replies.HELLO_SYNTAX
         self.session.host_name = name
@@ -146,7 +149,12 @@ class SmtpSession(SecuringSession):
             else:
                 handling = self._owner.start_handling(self._handle(self._submit(received, envelope.mail_from)))
                 held = share.hand_over()  # what a mail takes is taken until its handler is done, session or not
-                handling.add_done_callback(lambda _: held.give_back())
+
+                def end_handling(_: asyncio.Task[Reply]) -> None:
+                    held.give_back()
+                    self._alarm.wake()
+
+                handling.add_done_callback(end_handling)
                 reply = self._remembered = await self._outcome(handling)
         finally:
             share.give_back()
@@ -169,12 +177,12 @@ class SmtpSession(SecuringSession):
             nonlocal credit_ends_at
             earned_s = size / settings.min_data_bytes_per_s
             credit_ends_at = min(credit_ends_at + earned_s, now() + settings.data_patience_s)
-            alarm.move(min(credit_ends_at, deadline))
+            alarm.set(min(credit_ends_at, deadline))
             return share.take(size)
 
+        alarm.set(min(credit_ends_at, deadline))
         try:
-            with alarm.until(min(credit_ends_at, deadline)):
-                raw = await self._wire.read_mail(settings.max_mail_bytes, take)
+            raw = await self._wire.read_mail(settings.max_mail_bytes, take)
         except TimeoutError:
             self._is_cut = True
             return replies.TOO_SLOW
@@ -190,7 +198,7 @@ class SmtpSession(SecuringSession):
                 return clean_content(
                     raw,
                     max_line_bytes=settings.max_line_bytes,
-                    normalise_bare_lf=is_within(self._peer, self._entrance.bare_lf_networks),
+                    normalise_bare_lf=is_within(self._guest.address, self._entrance.bare_lf_networks),
                 )
 
     def _submit(self, content: bytes, envelope_from: str) -> Submission:
@@ -198,7 +206,7 @@ class SmtpSession(SecuringSession):
         return Submission(
             content=content,
             envelope_from=envelope_from,
-            peer=str(self._peer),
+            peer=self._guest.host,
             listener=self._entrance.name,
             networks=self._entrance.networks,
             mode=self._entrance.mode,
@@ -220,7 +228,10 @@ class SmtpSession(SecuringSession):
 
         If the mail was stored after all, the copy that comes back causes nothing (docs/protocol.md §1.6).
         """
-        await asyncio.wait({handling}, timeout=self._settings.handler_timeout_s)
+        self._alarm.set(self.loop.time() + self._settings.handler_timeout_s)
+        with contextlib.suppress(TimeoutError):
+            while not handling.done():
+                await self._alarm.wait()
         if handling.done() and not handling.cancelled():
             return handling.result()
         number = secrets.token_hex(5)
