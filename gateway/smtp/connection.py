@@ -14,7 +14,7 @@ import secrets
 import ssl
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Protocol, cast
 
 import structlog
@@ -34,12 +34,6 @@ MAX_COMMAND_BYTES = 2_048
 """RFC 5321 §4.5.3.1.4 asks for 512, and more with extensions: AUTH PLAIN with the longest password."""
 
 UNDELAYED_ERRORS = 3
-_FOREIGN_VERBS = frozenset({"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "PROXY"})
-"""HTTP, and the header of a proxy where none is expected."""
-
-_FOREIGN_BEGINNINGS = frozenset({"\x16", "\0"})
-"""A TLS handshake where it begins with STARTTLS, and the second version of that header."""
-
 _log = structlog.get_logger()
 
 
@@ -118,7 +112,7 @@ class SmtpConnection(Endpoint, ABC):
         self._is_waiting = False  # for a command
 
     @abstractmethod
-    async def answer_command(self, verb: str, argument: str) -> Reply | None:
+    def answer_command(self, verb: str, argument: str) -> Awaitable[Reply | None]:
         """Return the reply to a command, or None when it has been answered already."""
 
     @abstractmethod
@@ -247,12 +241,8 @@ class SmtpConnection(Endpoint, ABC):
         if not text:
             return replies.EMPTY_LINE
         verb, _, argument = text.partition(" ")
-        verb = verb.upper()
-        if verb in _FOREIGN_VERBS or verb.endswith(":") or verb[:1] in _FOREIGN_BEGINNINGS:  # HTTP, or headers of it
-            self._is_cut = True
-            return replies.NOT_SMTP
         try:
-            return await self.answer_command(verb, argument.lstrip(" \t"))
+            return await self.answer_command(verb.upper(), argument.lstrip(" \t"))
         except (HungUp, Flooded):
             raise
         except Exception:  # noqa: BLE001 - docs/protocol.md §1.2: one mail comes back later, the session goes on

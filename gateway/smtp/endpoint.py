@@ -129,6 +129,8 @@ class Endpoint(asyncio.Protocol):
                 self._alarm.set(self.loop.time() + LINGER_S)
                 await self._wire.discard(LINGER_BYTES)
         self.transport.close()
+        if not self._is_encrypted and not self.transport.get_write_buffer_size():
+            return  # the kernel has it all
         self._alarm.set(self.loop.time() + FLUSH_S)
         with contextlib.suppress(TimeoutError):
             while not self._is_lost:

@@ -13,7 +13,6 @@ Diagnostics: `ListenError` when an address cannot be bound, `TlsUnusable`; event
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import ssl
@@ -146,7 +145,6 @@ class Listener:
 
         Clients can connect from now on; they are answered once `serve` runs. Raises ListenError, TlsUnusable.
         """
-        _quieten_aiosmtpd()
         if self._tls is not None:
             await self._tls.load()
         for entrance in find_entrances(self.settings):
@@ -394,8 +392,3 @@ class Listener:
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _quieten_aiosmtpd() -> None:
-    """Make sure aiosmtpd's own logger prints no command and no DATA, whatever the level of the others."""
-    logging.getLogger("mail.log").setLevel(logging.WARNING)

@@ -1,6 +1,7 @@
 """Who is at the other end, by address."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
@@ -10,6 +11,7 @@ Networks = tuple[Network, ...]
 _CLIENT_OCTETS = 8  # one IPv6 client owns at least a /64
 
 
+@lru_cache(maxsize=1_024)  # the same clients come again and again
 def client_address(host: str) -> Address:
     """Return the address a socket names; an IPv4 client of an IPv6 socket is an IPv4 client."""
     address = ip_address(host)

@@ -26,17 +26,27 @@ from gateway.smtp.wire import NoMail, Share
 _MOST_KEPT_CHARS = 100
 _NOT_IMPLEMENTED = frozenset({"VRFY", "EXPN", "HELP", "TURN", "ETRN", "BDAT"})
 
+_FOREIGN_VERBS = frozenset({"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "PROXY"})
+"""HTTP, and the header of a proxy where none is expected."""
+
+_FOREIGN_BEGINNINGS = frozenset({"\x16", "\0"})
+"""A TLS handshake where it begins with STARTTLS, and the second version of that header."""
+
 _log = structlog.get_logger()
 
 
 class SmtpSession(SecuringSession):
     """One client's mails."""
 
-    async def answer_command(self, verb: str, argument: str) -> Reply | None:
+    def answer_command(self, verb: str, argument: str) -> Awaitable[Reply | None]:
         command = COMMANDS.get(verb)
-        if command is None:
-            return replies.NOT_IMPLEMENTED if verb in _NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND
-        return await command(self, argument)
+        return self.on_unknown(verb) if command is None else command(self, argument)
+
+    async def on_unknown(self, verb: str) -> Reply:
+        if verb in _FOREIGN_VERBS or verb.endswith(":") or verb[:1] in _FOREIGN_BEGINNINGS:  # HTTP, or headers of it
+            self._is_cut = True
+            return replies.NOT_SMTP
+        return replies.NOT_IMPLEMENTED if verb in _NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND
 
     async def greet(self) -> bool:
         """Robots talk before the banner; a stranger gets it a moment late, and is cut if it could not wait."""
