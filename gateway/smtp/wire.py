@@ -89,7 +89,7 @@ class Wire:
             self._lines_at_once = 0
             await asyncio.sleep(0)
         searched = 0
-        while (end := self._ahead.find(b"\n", searched)) < 0:
+        while (end := self._ahead.find(b"\n", searched, MAX_UNENDED_BYTES + 1)) < 0:
             searched = len(self._ahead)
             if searched > MAX_UNENDED_BYTES:
                 raise Flooded

@@ -8,7 +8,19 @@ from gateway.intake import Submission
 from gateway.smtp import replies
 from gateway.smtp.connection import SmtpConnection
 from gateway.smtp.wire import MAX_AHEAD_BYTES
-from tests.smtp.house import MAIL, OPENING, STORED, Client, House, RememberingHandler, open_house, smtp_settings, until
+from tests.smtp.house import (
+    MAIL,
+    OPENING,
+    STORED,
+    Client,
+    House,
+    Pem,
+    RememberingHandler,
+    client_context,
+    open_house,
+    smtp_settings,
+    until,
+)
 from tests.smtp.test_listener import LoopFactory, Waiting, on_both_loops, run
 
 MOST_IN_ONE_GO = 262_144
@@ -160,6 +172,52 @@ def test_thousands_of_commands_are_answered_beside_another_client(loop_factory: 
             answered = [await busy.line() for _ in range(5_001)]
 
         assert answered == [str(replies.OK)] * 5_000 + [str(replies.NO_ARGUMENT)]
+
+    run(loop_factory, scenario)
+
+
+@on_both_loops
+def test_what_comes_behind_starttls_in_a_segment_of_its_own_is_not_obeyed(loop_factory: LoopFactory, pem: Pem) -> None:
+    async def scenario() -> None:
+        handler = RememberingHandler()
+        async with open_house(handler, smtp_settings(starttls=pem.as_settings())) as house:
+            async with await house.greeted() as client:
+                await client.ask(b"EHLO c")
+                connection = connection_of(house)
+                connection.data_received(b"STARTTLS\r\n")
+                connection.data_received(OPENING + MAIL + b".\r\n")
+
+                assert await client.rest() == [str(replies.INJECTED)]
+            assert not handler.begun
+
+    run(loop_factory, scenario)
+
+
+@on_both_loops
+def test_client_that_sends_too_fast_is_held_over_tls_too(loop_factory: LoopFactory, pem: Pem) -> None:
+    async def scenario() -> None:
+        handler = Waiting()
+        second = b"From: a@masociete.com\r\n\r\n" + (b"x" * 998 + b"\r\n") * 2_000
+        opening = OPENING.removeprefix(b"EHLO client\r\n")
+        async with (
+            open_house(handler, smtp_settings(starttls=pem.as_settings())) as house,
+            await house.greeted() as client,
+            asyncio.TaskGroup() as tasks,
+        ):
+            assert await client.ask(b"STARTTLS") == str(replies.TLS_READY)
+            await client.begin_tls(client_context(pem))
+            await client.send(OPENING + MAIL + b".\r\n")
+            await handler.wait_until_begun()
+            connection = connection_of(house)
+            tasks.create_task(client.send(opening + second + b".\r\nQUIT\r\n"))
+            await until(lambda: connection._wire._is_held)
+            held = len(connection._wire._ahead)
+            handler.release.set()
+            codes = [(await client.reply())[:3] for _ in range(10)]
+
+            assert codes == ["250", "250", "250", "354", "250", "250", "250", "354", "250", "221"]
+            assert held <= MAX_AHEAD_BYTES + MOST_IN_ONE_GO
+        assert [mail.content for mail in handler.stored] == [MAIL, second]
 
     run(loop_factory, scenario)
 

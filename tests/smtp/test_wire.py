@@ -90,6 +90,17 @@ async def test_line_without_end_is_a_flood() -> None:
     assert len(wire._ahead) <= MAX_UNENDED_BYTES + 65_536
 
 
+@pytest.mark.parametrize("piece", [1_000, 65_536, 200_000])
+async def test_longest_line_is_the_same_wherever_the_network_cuts_it(piece: int) -> None:
+    longest = b"A" * MAX_UNENDED_BYTES
+    stream = longest + b"\nA" + longest + b"\n"
+    wire = wire_of(*[stream[at : at + piece] for at in range(0, len(stream), piece)])
+
+    assert await wire.read_line() == longest
+    with pytest.raises(Flooded):
+        await wire.read_line()
+
+
 @given(
     stream=st.lists(st.sampled_from([b"\r\n", b"\n", b"\r", b"\r\r\n", b"NOOP", b"x"]), max_size=30).map(b"".join),
     cuts=st.lists(st.integers(0, 60), max_size=8),
@@ -182,12 +193,13 @@ async def test_client_that_sends_faster_than_it_is_read_is_made_to_wait() -> Non
 async def test_at_the_bound_nobody_waits_and_one_octet_beyond_it_the_client_does() -> None:
     transport = Transport()
     wire = wire_of(eof=False, transport=transport)
-    wire.feed(b"x" * (MAX_AHEAD_BYTES - 1) + b"\n")
+    wire.feed((b"x" * (MAX_AHEAD_BYTES // 2 - 1) + b"\n") * 2)
     assert not transport.is_paused
     wire.feed(b"y")
     assert transport.is_paused
     wire.feed(b"y")
     assert transport.changes == 1
+    await wire.read_line()
     await wire.read_line()
     asyncio.get_running_loop().call_soon(wire.feed, b"\r\n")
 
