@@ -159,12 +159,7 @@ class SmtpSession(SecuringSession):
             else:
                 handling = self._owner.start_handling(self._handle(self._submit(received, envelope.mail_from)))
                 held = share.hand_over()  # what a mail takes is taken until its handler is done, session or not
-
-                def end_handling(_: asyncio.Task[Reply]) -> None:
-                    held.give_back()
-                    self._alarm.wake()
-
-                handling.add_done_callback(end_handling)
+                handling.add_done_callback(lambda _: held.give_back())
                 reply = self._remembered = await self._outcome(handling)
         finally:
             share.give_back()
@@ -238,6 +233,7 @@ class SmtpSession(SecuringSession):
 
         If the mail was stored after all, the copy that comes back causes nothing (docs/protocol.md §1.6).
         """
+        handling.add_done_callback(lambda _: self._alarm.wake())
         self._alarm.set(self.loop.time() + self._settings.handler_timeout_s)
         with contextlib.suppress(TimeoutError):
             while not handling.done():
