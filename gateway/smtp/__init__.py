@@ -1,1 +1,1 @@
-"""The front door: SMTP from clients, on aiosmtpd inside our own loop."""
+"""The front door: SMTP from clients, in our own loop, with the session and the envelope of aiosmtpd."""

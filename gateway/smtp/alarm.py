@@ -1,75 +1,67 @@
-"""When a session has waited long enough: one timer for all its waits.
+"""How a session waits: for one thing at a time, and never longer than its alarm says.
 
-`asyncio.timeout` sets a timer and takes it back for each line of a dialogue, which costs more than reading the line.
-Here the timer stays where it is: when it rings too early, because the wait it was set for is over, it is set anew.
+`asyncio.timeout` sets a timer and takes it back for each line of a dialogue, and ends a wait by cancelling its task:
+that costs more than reading the line. Here nothing is cancelled: what is waited for wakes the task, or else the timer
+does. The timer stays where it is: when it rings too early, because the wait it was set for is over, it is set anew. It
+is never set far ahead, so that a shorter wait that follows a long one finds it early enough.
 """
 
 import asyncio
-from types import TracebackType
-from typing import Self
+
+LOOK_S = 5.0
+"""As far as the timer is set ahead: whoever waits for longer has it look that often."""
 
 
 class Alarm:
-    """Breaks off one wait at a time, with TimeoutError, as `asyncio.timeout_at` does. For one task, which closes it.
+    """What one task waits by; the task closes it.
 
-    with alarm.until(moment):
-        await ...
+    alarm.set(moment)
+    while not there_is_something:
+        await alarm.wait()  # whoever brings it calls `alarm.wake`
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._task: asyncio.Task[object] | None = None
-        self._cancelling = 0
-        self._at: float | None = None  # when the present wait is over; None: nobody waits
+        self._at = 0.0  # when the present wait is over
+        self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._has_rung = False
 
-    def until(self, at: float) -> Self:
-        """Return what breaks off its block at this moment of the loop's clock."""
-        self.move(at)
-        return self
-
-    def move(self, at: float) -> None:
-        """The present wait is over at this moment instead."""
+    def set(self, at: float) -> None:
+        """The present wait, or else the next, is over at this moment of the loop's clock."""
         self._at = at
-        if self._timer is None:
-            self._set(at)
-        elif at < self._timer_at:
+        if self._timer is not None and at < self._timer_at:
             self._timer.cancel()
-            self._set(at)
+            self._start_timer()
+
+    def wait(self) -> asyncio.Future[None]:
+        """Return what is over once somebody has called `wake`, for whatever reason; TimeoutError once it rings."""
+        if self._timer is None:
+            self._start_timer()
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    def wake(self) -> None:
+        """Whoever waits looks again; if nobody waits, nothing happens."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def close(self) -> None:
         """Nothing rings any more, and nothing is held."""
-        self._at = None
+        self._waiter = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def __enter__(self) -> None:
-        if self._task is None:
-            self._task = asyncio.current_task()
-            if self._task is None:
-                raise RuntimeError("an alarm is for a task")
-        self._cancelling = self._task.cancelling()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._at = None
-        if self._has_rung and self._task is not None:
-            self._has_rung = False
-            if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-                raise TimeoutError from error
-
-    def _set(self, at: float) -> None:
-        self._timer_at = at
-        self._timer = self._loop.call_at(at, self._ring)
+    def _start_timer(self) -> None:
+        self._timer_at = min(self._at, self._loop.time() + LOOK_S)
+        self._timer = self._loop.call_at(self._timer_at, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        if self._at is None or self._task is None:
-            return
+        if self._waiter is None or self._waiter.done():
+            return  # the next wait starts it again
         if self._loop.time() < self._at:
-            self._set(self._at)
-        elif not self._has_rung:
-            self._has_rung = True
-            self._task.cancel()
+            self._start_timer()
+        else:
+            self._waiter.set_exception(TimeoutError())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.protocol.envoi import Mode
-from gateway.smtp.peer import Address, Network, is_within
+from gateway.smtp.peer import Address, Network, client_key, is_within
 from gateway.smtp.settings import DEFAULT_NAME, ListenerSettings, Profile, SmtpSettings, Tls
 
 
@@ -26,6 +26,27 @@ class Entrance:
     def lets_in(self, peer: Address) -> bool:
         """Tell whether the address may connect at all; a listener for old devices is for them alone."""
         return not self.is_legacy or is_within(peer, self.networks)
+
+    def receive(self, peer: Address) -> "Guest":
+        """Return who has come."""
+        return Guest(
+            address=peer,
+            host=str(peer),
+            key=client_key(peer),
+            entrance=self,
+            is_trusted=is_within(peer, self.networks),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """Who has come to an entrance: what is asked of an address at every step, worked out once."""
+
+    address: Address
+    host: str  # the same in writing
+    key: bytes  # what connections of one client are counted by
+    entrance: Entrance
+    is_trusted: bool  # by the entrance, without AUTH
 
 
 def find_entrances(settings: SmtpSettings) -> Iterator[Entrance]:

@@ -13,7 +13,6 @@ Diagnostics: `ListenError` when an address cannot be bound, `TlsUnusable`; event
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import ssl
@@ -29,13 +28,14 @@ from gateway.errors import GatewayError
 from gateway.intake import Reply
 from gateway.metrics import REGISTRY
 from gateway.smtp import replies
-from gateway.smtp.connection import FLUSH_S, Handler, SmtpConnection
+from gateway.smtp.connection import Handler, SmtpConnection
 from gateway.smtp.doors import Door, find_doors
-from gateway.smtp.entrance import Entrance, find_entrances
+from gateway.smtp.endpoint import FLUSH_S
+from gateway.smtp.entrance import Entrance, Guest, find_entrances
 from gateway.smtp.gatekeeper import Gatekeeper
 from gateway.smtp.handshakes import tell_tls_failed
 from gateway.smtp.passwords import User
-from gateway.smtp.peer import Address, Networks, client_address, client_key, is_within
+from gateway.smtp.peer import Address, Networks, client_address, is_within
 from gateway.smtp.proxy_header import BadHeader, Brought, read_header
 from gateway.smtp.session import SmtpSession
 from gateway.smtp.settings import SmtpSettings, Tls, parse_listen
@@ -47,6 +47,7 @@ from gateway.smtp.wire import ByteBudget
 CONNECTIONS = prometheus_client.Counter(
     "mail2sms_smtp_connections", "Connections, by what became of them.", ["outcome"], registry=REGISTRY
 )
+ACCEPTED = CONNECTIONS.labels("accepted")
 SESSIONS = prometheus_client.Gauge("mail2sms_smtp_sessions", "Sessions that are open.", registry=REGISTRY)
 ANSWERS = prometheus_client.Counter(
     "mail2sms_smtp_answers", "Mails, by the first digit of the answer to DATA.", ["digit"], registry=REGISTRY
@@ -116,8 +117,8 @@ class Listener:
         self._unknown = 0  # connections whose proxy has not said whose they are
         self._sockets: list[tuple[socket.socket, Entrance]] = []
         self._servers: list[asyncio.Server] = []
-        self._connections: dict[object, Address] = {}  # sessions, and what is to become one
-        self._per_client: Counter[object] = Counter()
+        self._connections: dict[object, Guest] = {}  # sessions, and what is to become one
+        self._per_client: Counter[bytes] = Counter()
         self._lately = Tally(forgiven_every_s=60 / settings.max_new_connections_per_client, now=_loop_time)
         self._tasks: set[asyncio.Task[None] | asyncio.Task[Reply]] = set()
         self._group = asyncio.TaskGroup()
@@ -144,7 +145,6 @@ class Listener:
 
         Clients can connect from now on; they are answered once `serve` runs. Raises ListenError, TlsUnusable.
         """
-        _quieten_aiosmtpd()
         if self._tls is not None:
             await self._tls.load()
         for entrance in find_entrances(self.settings):
@@ -256,7 +256,7 @@ class Listener:
                     return
                 client = brought.client
             if entrance.tls is Tls.IMPLICIT:
-                if self.admit(connection, client or peer, entrance) is not None:
+                if self.admit(connection, entrance.receive(client or peer)) is not None:
                     return  # who waits for a handshake would not understand the reason
                 until_begun.callback(self.leave, connection)
             if await self._begin(connection, client, entrance):
@@ -266,7 +266,7 @@ class Listener:
         """Return whom the proxy brings; None: nobody that is served."""
         refusal = self._why_no_proxy(proxy, entrance)
         if refusal is not None:
-            self.count_refusal(proxy, refusal, entrance)
+            self.count_refusal(entrance.receive(proxy), refusal)
             with contextlib.suppress(OSError):
                 connection.send(replies.render(refusal))  # fits into the empty buffer of the socket
             return None
@@ -275,7 +275,7 @@ class Listener:
             async with asyncio.timeout(self.settings.proxy_timeout_s):
                 return await read_header(connection)
         except (BadHeader, OSError):  # TimeoutError is one
-            self._note_refusal(proxy, "bad_proxy_header")
+            self._note_refusal(str(proxy), "bad_proxy_header")
             return None
         finally:
             self._unknown -= 1
@@ -313,31 +313,30 @@ class Listener:
 
     # --- what sessions ask ------------------------------------------------------------------------------------------
 
-    def admit(self, connection: object, peer: Address, entrance: Entrance, place: object = None) -> Reply | None:
+    def admit(self, connection: object, guest: Guest, place: object = None) -> Reply | None:
         if place is not None:
             self.leave(place)
-        refusal = self._why_not(peer, entrance, is_new=place is None)
+        refusal = self._why_not(guest, is_new=place is None)
         if refusal is not None:
-            self.count_refusal(peer, refusal, entrance)
+            self.count_refusal(guest, refusal)
             return refusal
         if isinstance(connection, SmtpConnection):  # a handshake is not a session yet
-            CONNECTIONS.labels("accepted").inc()
-        if place is None and not is_within(peer, entrance.networks):
-            self._lately.add(client_key(peer))
+            ACCEPTED.inc()
+        if place is None and not guest.is_trusted:
+            self._lately.add(guest.key)
         SESSIONS.inc()
-        self._connections[connection] = peer
-        self._per_client[client_key(peer)] += 1
+        self._connections[connection] = guest
+        self._per_client[guest.key] += 1
         return None
 
     def leave(self, place: object) -> None:
-        peer = self._connections.pop(place, None)
-        if peer is None:
+        guest = self._connections.pop(place, None)
+        if guest is None:
             return
         SESSIONS.dec()
-        key = client_key(peer)
-        self._per_client[key] -= 1
-        if not self._per_client[key]:
-            del self._per_client[key]
+        self._per_client[guest.key] -= 1
+        if not self._per_client[guest.key]:
+            del self._per_client[guest.key]
 
     def start_session(self, connection: SmtpConnection) -> None:
         task = self._group.create_task(connection.live(), name="smtp session")
@@ -349,24 +348,24 @@ class Listener:
         self._keep(task)
         return task
 
-    def count_refusal(self, peer: Address, refusal: Reply, entrance: Entrance) -> None:
-        self.note_refused(str(peer), None, refusal, {"listener": entrance.name})
-        self._note_refusal(peer, _REFUSALS[refusal])
+    def count_refusal(self, guest: Guest, refusal: Reply) -> None:
+        self.note_refused(guest.host, None, refusal, {"listener": guest.entrance.name})
+        self._note_refusal(guest.host, _REFUSALS[refusal])
 
     def count_answer(self, reply: Reply) -> None:
         ANSWERS.labels(str(reply.code)[0]).inc()
 
-    def _why_not(self, peer: Address, entrance: Entrance, *, is_new: bool) -> Reply | None:
+    def _why_not(self, guest: Guest, *, is_new: bool) -> Reply | None:
         if self.is_draining:
             return replies.STOPPING
-        if not entrance.lets_in(peer):
+        if not guest.entrance.lets_in(guest.address):
             return replies.NOT_FOR_YOU
-        reserved = 0 if is_within(peer, entrance.networks) else self._max_connections // _SHARE_OF_TRUSTED
+        reserved = 0 if guest.is_trusted else self._max_connections // _SHARE_OF_TRUSTED
         if len(self._connections) + self._unknown >= self._max_connections - reserved:
             return replies.TOO_MANY_CONNECTIONS
-        if self._per_client[client_key(peer)] >= self.settings.max_connections_per_client:
+        if self._per_client[guest.key] >= self.settings.max_connections_per_client:
             return replies.TOO_MANY_FROM_CLIENT
-        if is_new and self._lately.count(client_key(peer)) > self.settings.max_new_connections_per_client - 1:
+        if is_new and self._lately.count(guest.key) > self.settings.max_new_connections_per_client - 1:
             return replies.TOO_MANY_AT_ONCE
         return None
 
@@ -380,21 +379,16 @@ class Listener:
         if not self._tasks:
             self._all_quiet.set()
 
-    def _note_refusal(self, peer: Address, reason: str) -> None:
+    def _note_refusal(self, host: str, reason: str) -> None:
         """Count a refusal, and log one a second: a flood of connections must not become a flood of lines."""
         CONNECTIONS.labels(reason).inc()
         now = asyncio.get_running_loop().time()
         if now - self._refusal_logged_at < _REFUSAL_LOG_INTERVAL_S:
             self._refusals_unlogged += 1
             return
-        _log.warning("connection_refused", peer=str(peer), reason=reason, unlogged=self._refusals_unlogged)
+        _log.warning("connection_refused", peer=host, reason=reason, unlogged=self._refusals_unlogged)
         self._refusal_logged_at, self._refusals_unlogged = now, 0
 
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _quieten_aiosmtpd() -> None:
-    """Make sure aiosmtpd's own logger prints no command and no DATA, whatever the level of the others."""
-    logging.getLogger("mail.log").setLevel(logging.WARNING)

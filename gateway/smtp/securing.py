@@ -69,7 +69,7 @@ class SecuringSession(SmtpConnection):
         if reply.code < 400 or reply is self._remembered:
             return
         facts = self.facts() | {"recipient": self._wrong_recipient}
-        self._owner.note_refused(str(self._peer), self._sender or self.envelope.mail_from, reply, facts)
+        self._owner.note_refused(self._guest.host, self._sender or self.envelope.mail_from, reply, facts)
 
     def extensions(self) -> list[str]:
         """Return what EHLO tells of securing."""
@@ -90,7 +90,9 @@ class SecuringSession(SmtpConnection):
 
     @property
     def _offers_auth(self) -> bool:
-        return self._has_auth and (self.is_encrypted or (self._peer.is_loopback and not self._entrance.requires_tls))
+        return self._has_auth and (
+            self.is_encrypted or (self._guest.address.is_loopback and not self._entrance.requires_tls)
+        )
 
     async def on_starttls(self, argument: str) -> Reply | None:
         if self._entrance.tls is Tls.NONE:
@@ -136,7 +138,7 @@ class SecuringSession(SmtpConnection):
     async def _judge(self, given: Credentials) -> Reply:
         self._user = given.name if self._owner.gatekeeper.knows(given.name) else None
         try:
-            account = await self._owner.gatekeeper.authenticate(self._peer, given.name, given.password)
+            account = await self._owner.gatekeeper.authenticate(self._guest.address, given.name, given.password)
         except LockedOut:
             return self._count_failure(replies.AUTH_LOCKED)
         except Busy:

@@ -7,6 +7,7 @@ AUTH and STARTTLS are in `securing`.
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -25,23 +26,33 @@ from gateway.smtp.wire import NoMail, Share
 _MOST_KEPT_CHARS = 100
 _NOT_IMPLEMENTED = frozenset({"VRFY", "EXPN", "HELP", "TURN", "ETRN", "BDAT"})
 
+_FOREIGN_VERBS = frozenset({"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "PROXY"})
+"""HTTP, and the header of a proxy where none is expected."""
+
+_FOREIGN_BEGINNINGS = frozenset({"\x16", "\0"})
+"""A TLS handshake where it begins with STARTTLS, and the second version of that header."""
+
 _log = structlog.get_logger()
 
 
 class SmtpSession(SecuringSession):
     """One client's mails."""
 
-    async def answer_command(self, verb: str, argument: str) -> Reply | None:
+    def answer_command(self, verb: str, argument: str) -> Awaitable[Reply | None]:
         command = COMMANDS.get(verb)
-        if command is None:
-            return replies.NOT_IMPLEMENTED if verb in _NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND
-        return await command(self, argument)
+        return self.on_unknown(verb) if command is None else command(self, argument)
+
+    async def on_unknown(self, verb: str) -> Reply:
+        if verb in _FOREIGN_VERBS or verb.endswith(":") or verb[:1] in _FOREIGN_BEGINNINGS:  # HTTP, or headers of it
+            self._is_cut = True
+            return replies.NOT_SMTP
+        return replies.NOT_IMPLEMENTED if verb in _NOT_IMPLEMENTED else replies.UNKNOWN_COMMAND
 
     async def greet(self) -> bool:
         """Robots talk before the banner; a stranger gets it a moment late, and is cut if it could not wait."""
         if self._settings.greeting_delay_s and not self._is_known() and await self._talks_early():
             self._is_cut = True
-            self._owner.count_refusal(self._peer, replies.TALKED_EARLY, self._entrance)
+            self._owner.count_refusal(self._guest, replies.TALKED_EARLY)
             await self.push(str(replies.TALKED_EARLY))
             return False
         await self.push(f"220 {self.hostname} ESMTP")
@@ -50,12 +61,14 @@ class SmtpSession(SecuringSession):
     def _is_known(self) -> bool:
         """True for whoever is in a network that somebody trusts, and for a proxy itself, which asks if we are there."""
         is_proxy = bool(self._entrance.proxies) and self._client is None
-        return self._is_trusted or is_proxy or self._entrance.is_legacy or is_within(self._peer, self._owner.networks)
+        if self._guest.is_trusted or is_proxy or self._entrance.is_legacy:
+            return True
+        return is_within(self._guest.address, self._owner.networks)
 
     async def _talks_early(self) -> bool:
+        self._alarm.set(self.loop.time() + self._settings.greeting_delay_s)
         try:
-            with self._alarm.until(self.loop.time() + self._settings.greeting_delay_s):
-                await self._wire.hear()
+            await self._wire.hear()
         except TimeoutError:
             return False
         return True
@@ -70,7 +83,7 @@ class SmtpSession(SecuringSession):
 
     async def _greet(self, name: str, *lines: str) -> Reply | None:
         if not name and self._entrance.is_legacy:
-            name = str(self._peer)
+            name = self._guest.host
         if not name or len(name) > 255 or not (name.isascii() and name.isprintable()):
             return replies.HELLO_SYNTAX
         self.session.host_name = name
@@ -169,12 +182,12 @@ class SmtpSession(SecuringSession):
             nonlocal credit_ends_at
             earned_s = size / settings.min_data_bytes_per_s
             credit_ends_at = min(credit_ends_at + earned_s, now() + settings.data_patience_s)
-            alarm.move(min(credit_ends_at, deadline))
+            alarm.set(min(credit_ends_at, deadline))
             return share.take(size)
 
+        alarm.set(min(credit_ends_at, deadline))
         try:
-            with alarm.until(min(credit_ends_at, deadline)):
-                raw = await self._wire.read_mail(settings.max_mail_bytes, take)
+            raw = await self._wire.read_mail(settings.max_mail_bytes, take)
         except TimeoutError:
             self._is_cut = True
             return replies.TOO_SLOW
@@ -190,7 +203,7 @@ class SmtpSession(SecuringSession):
                 return clean_content(
                     raw,
                     max_line_bytes=settings.max_line_bytes,
-                    normalise_bare_lf=is_within(self._peer, self._entrance.bare_lf_networks),
+                    normalise_bare_lf=is_within(self._guest.address, self._entrance.bare_lf_networks),
                 )
 
     def _submit(self, content: bytes, envelope_from: str) -> Submission:
@@ -198,7 +211,7 @@ class SmtpSession(SecuringSession):
         return Submission(
             content=content,
             envelope_from=envelope_from,
-            peer=str(self._peer),
+            peer=self._guest.host,
             listener=self._entrance.name,
             networks=self._entrance.networks,
             mode=self._entrance.mode,
@@ -220,7 +233,11 @@ class SmtpSession(SecuringSession):
 
         If the mail was stored after all, the copy that comes back causes nothing (docs/protocol.md §1.6).
         """
-        await asyncio.wait({handling}, timeout=self._settings.handler_timeout_s)
+        handling.add_done_callback(lambda _: self._alarm.wake())
+        self._alarm.set(self.loop.time() + self._settings.handler_timeout_s)
+        with contextlib.suppress(TimeoutError):
+            while not handling.done():
+                await self._alarm.wait()
         if handling.done() and not handling.cancelled():
             return handling.result()
         number = secrets.token_hex(5)

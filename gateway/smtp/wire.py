@@ -1,5 +1,7 @@
 """The bytes of one client, cut into command lines and mails; every buffer bounded.
 
+The event loop feeds a wire, one task reads it. What has come already is taken without a turn of the loop.
+
 Diagnostics: `HungUp` when the client is gone, `Flooded` when a line has no end.
 """
 
@@ -8,10 +10,16 @@ from collections.abc import Callable
 from enum import Enum, unique
 
 from gateway.errors import GatewayError
+from gateway.smtp.alarm import Alarm
 
-CHUNK_BYTES = 65_536
+MAX_AHEAD_BYTES = 131_072
+"""Beyond that a client that sends faster than it is read is made to wait."""
+
 MAX_UNENDED_BYTES = 65_536
-"""A command line that has not ended by then never will."""
+"""A command line that has not ended by then never will. Less than the above, or its reader would wait for ever."""
+
+LINES_AT_ONCE = 10
+"""One client's thousand commands must not keep the others waiting."""
 
 CUT_BYTES = 65_536
 """How far beyond its size limit a mail is listened to, for its end, before the connection is cut."""
@@ -40,23 +48,53 @@ class NoMail(Enum):
 
 
 class Wire:
-    """Reads what one client sends. Never holds more than a mail of `limit` octets and two chunks."""
+    """What one client sends: fed by the event loop, read by the task that waits by `alarm`, which limits every wait.
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
-        self._ahead = bytearray()  # came with what was asked for: pipelined commands
+    Never holds more than a mail of `limit` octets, and `MAX_AHEAD_BYTES` with what comes in one go.
+    """
+
+    def __init__(self, alarm: Alarm) -> None:
+        self._alarm = alarm
+        self._ahead = bytearray()  # has come and is not read yet
+        self._lines_at_once = 0
+        self._transport: asyncio.ReadTransport | None = None
+        self._is_held = False  # the client is made to wait
+        self._has_ended = False
+
+    # --- what the event loop brings ---------------------------------------------------------------------------------
+
+    def attach(self, transport: asyncio.ReadTransport) -> None:
+        """It is this one that is held when too much has come."""
+        self._transport = transport
+        self.feed(b"")  # what came before may be too much
+
+    def feed(self, octets: bytes) -> None:
+        """These octets have come."""
+        self._ahead += octets
+        if len(self._ahead) > MAX_AHEAD_BYTES and self._transport is not None and not self._is_held:
+            self._is_held = True
+            self._transport.pause_reading()
+        self._alarm.wake()
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._has_ended = True
+        self._alarm.wake()
+
+    # --- what the session takes -------------------------------------------------------------------------------------
 
     async def read_line(self) -> bytes:
         """Return the next command line without its end, which is CRLF or a bare LF (harmless in commands)."""
-        searched, is_pipelined = 0, True
-        while (end := self._ahead.find(b"\n", searched)) < 0:
+        if self._lines_at_once == LINES_AT_ONCE:
+            self._lines_at_once = 0
+            await asyncio.sleep(0)
+        searched = 0
+        while (end := self._ahead.find(b"\n", searched, MAX_UNENDED_BYTES + 1)) < 0:
             searched = len(self._ahead)
             if searched > MAX_UNENDED_BYTES:
                 raise Flooded
-            self._ahead += await self._read()
-            is_pipelined = False
-        if is_pipelined:
-            await asyncio.sleep(0)  # one client's thousand commands must not keep the others waiting
+            await self._more()
+        self._lines_at_once += 1
         line = bytes(self._ahead[:end])
         del self._ahead[: end + 1]
         return line.removesuffix(b"\r")
@@ -71,12 +109,13 @@ class Wire:
         dropped = 0
         fault: NoMail | None = None
         while True:
-            chunk = bytes(self._ahead) or await self._read()
-            self._ahead.clear()
-            if fault is None and not take(len(chunk)):
+            if not self._ahead:
+                await self._more()
+            if fault is None and not take(len(self._ahead)):
                 fault = NoMail.NO_ROOM
             search_from = max(0, len(kept) - len(END_OF_DATA) + 1)
-            kept += chunk
+            kept += self._ahead
+            self._ahead.clear()
             end = kept.find(END_OF_DATA, search_from)
             size = dropped + (end if end >= 0 else len(kept) - 4)  # the last two may belong to the end of data
             if fault is None and size > limit:
@@ -93,27 +132,30 @@ class Wire:
 
     async def hear(self) -> None:
         """Something has come; it is kept."""
-        self._ahead += await self._read()
+        if not self._ahead:
+            await self._more()
 
     def has_more(self) -> bool:
-        """Tell whether something came with what was asked for."""
+        """Tell whether something has come that was not read yet."""
         return bool(self._ahead)
 
     async def discard(self, limit: int) -> None:
         """What the client still sends is thrown away, until it hangs up or `limit` octets have come."""
-        left = limit - len(self._ahead)
-        self._ahead.clear()
-        while left > 0:
-            left -= len(await self._read())
+        while (limit := limit - len(self._ahead)) > 0:
+            self._ahead.clear()
+            await self._more()
 
-    async def _read(self) -> bytes:
-        try:
-            chunk = await self._reader.read(CHUNK_BYTES)
-        except OSError as error:
-            raise HungUp from error
-        if not chunk:
-            raise HungUp
-        return chunk
+    async def _more(self) -> None:
+        """More has come than there was. Raises HungUp, and TimeoutError when the alarm rings."""
+        self._lines_at_once = 0
+        if self._is_held and self._transport is not None:
+            self._is_held = False
+            self._transport.resume_reading()
+        before = len(self._ahead)
+        while len(self._ahead) == before:
+            if self._has_ended:
+                raise HungUp
+            await self._alarm.wait()
 
 
 class ByteBudget:
