@@ -163,9 +163,10 @@ class ReaderPool:
 
     async def _ask(self, seat: Seat, child: Child, content: bytes, mode: Mode) -> MailRead | Unreadable:
         """Return the child's answer. Raises _Bad; a child that is of no more use is gone, and its seat empty."""
+        due_at = asyncio.get_running_loop().time() + self._settings.deadline_s
         try:
-            async with asyncio.timeout(self._settings.deadline_s):
-                answer = await _decode(await child.ask(content, mode, longest_answer=self._longest_answer))
+            data = await child.ask(content, mode, longest_answer=self._longest_answer, due_at=due_at)
+            answer = decode_answer(data) if len(data) <= LARGE_BYTES else await _decode_in_thread(data, due_at)
         except TimeoutError as error:
             await _dismiss(seat)
             raise _Bad(Trouble.OVERRAN, "not read within deadline_s of [reading]", is_final=True) from error
@@ -246,9 +247,10 @@ class ReaderPool:
         return _unstartable()
 
 
-async def _decode(data: bytes) -> Answer:
-    """Return the answer. Raises Garbled. A large one is decoded in a thread."""
-    return decode_answer(data) if len(data) <= LARGE_BYTES else await asyncio.to_thread(decode_answer, data)
+async def _decode_in_thread(data: bytes, due_at: float) -> Answer:
+    """Return the answer. Raises Garbled, TimeoutError."""
+    async with asyncio.timeout_at(due_at):
+        return await asyncio.to_thread(decode_answer, data)
 
 
 async def _dismiss(seat: Seat) -> str:
