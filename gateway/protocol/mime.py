@@ -216,4 +216,4 @@ def _decode_part(part: Part, reader: PartReader) -> Decoded:
         raise Unreadable("the text of the mail is too large")
     decoded = decode_text(data, part.charset)
     text = unfold_flowed(decoded.text, is_delsp=part.is_delsp) if part.is_flowed else decoded.text
-    return replace(decoded, text=strip_lines(text))
+    return Decoded(text=strip_lines(text), charset=decoded.charset, notes=decoded.notes)
