@@ -83,7 +83,7 @@ class ReaderPool:
         self._quarantine = quarantine
         self._command = tuple(command or default_command())
         self._longest_answer = longest_answer(limits)
-        self._seats = Seats(settings.workers, max_waiting=settings.max_waiting)
+        self._seats = Seats(settings.workers, max_waiting=settings.max_waiting, patience_s=settings.patience_s)
         self._failed_starts = 0
         self._start_again_at = float("-inf")
         self._children: list[Child] = []  # all that may not have ended
@@ -113,7 +113,8 @@ class ReaderPool:
 
     async def read(self, content: bytes, mode: Mode, *, name: str) -> MailRead | Unreadable:
         """Return what the mail says; `name` is what a copy of it would be called. Raises NotRead."""
-        seat = await self._take_seat(is_large=len(content) > LARGE_BYTES)
+        is_large = len(content) > LARGE_BYTES
+        seat = self._seats.take_free(is_large=is_large) or await self._wait_for_seat(is_large=is_large)
         try:
             return await self._read_on(seat, content, mode)
         except _Bad as error:
@@ -132,13 +133,9 @@ class ReaderPool:
         _log.error("reading_failed", cause=str(bad), kept=kept, bytes=len(content), advice=ADVICE)
         return NotRead(str(bad), sentence=TOO_SLOW if bad.trouble is Trouble.OVERRAN else NOT_NOW)
 
-    async def _take_seat(self, *, is_large: bool) -> Seat:
-        seat = self._seats.take_free(is_large=is_large)
-        if seat is not None:
-            return seat
+    async def _wait_for_seat(self, *, is_large: bool) -> Seat:
         try:
-            async with asyncio.timeout(self._settings.patience_s):
-                return await self._seats.wait_for_one(is_large=is_large)
+            return await self._seats.wait_for_one(is_large=is_large)
         except (QueueFull, TimeoutError) as error:
             _TROUBLES.labels(Trouble.BUSY.value).inc()
             cause = "too many mails wait to be read" if isinstance(error, QueueFull) else "waited too long to be read"
