@@ -1,12 +1,13 @@
 """Coverage-guided fuzzing of whatever reads foreign bytes: by hand, for as long as one likes.
 
     pip install atheris
-    python -m benchmarks.fuzz mail|envoi|csv|answers [--seconds 240] [--input FILE]
+    python -m benchmarks.fuzz mail|envoi|csv|answers|child [--seconds 240] [--input FILE]
 
 `mail` judges a mail as the gateway does, `envoi` reads a text and decides, `csv` the two files (the first NUL stands
-between them), `answers` a carrier's answer. Beyond the exceptions that are promised, each says what must hold of what
-comes out. What breaks that, or takes ten seconds, ends the run with the input in `fuzz-<target>-crash-...`; `--input`
-runs such a file alone. A finding becomes a test, in the folder of the room it was found in, before it is mended.
+between them), `answers` a carrier's answer, `child` the answer of a process that reads mails. Beyond the exceptions
+that are promised, each says what must hold of what comes out. What breaks that, or takes ten seconds, ends the run with
+the input in `fuzz-<target>-crash-...`; `--input` runs such a file alone. A finding becomes a test, in the folder of the
+room it was found in, before it is mended.
 """
 
 import argparse
@@ -31,7 +32,9 @@ with atheris.instrument_imports(include=["gateway"]):
     from gateway.protocol.mime import Body
     from gateway.protocol.reading import Limits, Unreadable
     from gateway.providers.isendpro_answers import assign, read_entries, verdict_of_entry
+    from gateway.reader.answers import Garbled, decode_answer, encode_answer
     from gateway.reader.inline import InlineReader
+    from gateway.reader.mail import read_mail
     from gateway.reports import ReportRules
     from gateway.text.gsm import is_gsm
 
@@ -107,11 +110,21 @@ def fuzz_answers(data: bytes) -> None:
             assert isinstance(verdict, Accepted) == (entry.code == 0 and status == 200)
 
 
+def fuzz_child(data: bytes) -> None:
+    try:
+        answer = decode_answer(data)
+    except Garbled:
+        return
+    written = encode_answer(answer)
+    assert encode_answer(decode_answer(written)) == written
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "mail": fuzz_mail,
     "envoi": fuzz_envoi,
     "csv": fuzz_csv,
     "answers": fuzz_answers,
+    "child": fuzz_child,
 }
 
 
@@ -158,6 +171,7 @@ def _write_seeds(target: str, folder: Path) -> None:
             b'{"etat": {"code": 3, "message": "x"}}',
             b'{"etat": [{"code": 999}]}',
         ],
+        "child": [encode_answer(read_mail(mail, mode, Limits())) for mail in mails for mode in Mode],
     }
     for count, seed in enumerate(seeds[target]):
         (folder / str(count)).write_bytes(seed[:LONGEST_BYTES])

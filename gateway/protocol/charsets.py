@@ -57,7 +57,7 @@ def decode_text(data: bytes, declared: str | None) -> Decoded:
     mark, marked = next(((mark, charset) for mark, charset in _MARKS if data.startswith(mark)), (b"", None))
     decoded = _decode(data[len(mark) :], marked, declared)
     nul_notes = (Tolerated(tolerance=Tolerance.NUL_REMOVED),) if "\0" in decoded.text else ()
-    return replace(decoded, text=_normalise(decoded.text), notes=decoded.notes + nul_notes)
+    return Decoded(text=_normalise(decoded.text), charset=decoded.charset, notes=decoded.notes + nul_notes)
 
 
 def strip_lines(text: str) -> str:

@@ -62,10 +62,10 @@ def read_elements(text: str, *, mode: Mode, limits: Limits) -> Elements:
     excerpt = find_excerpt(text, limits)
     if excerpt.has_text_around:
         tolerate(Tolerance.TEXT_AROUND, mode, notes)
-    root = _parse_root(excerpt, mode, notes)
-    if any((piece or "").strip() for piece in (root.text, *(child.tail for child in root))):
+    root, *found = _parse_root(excerpt, mode, notes)
+    if any((piece or "").strip() for piece in (root.text, *(child.tail for child in found))):
         tolerate(Tolerance.TEXT_BETWEEN, mode, notes)
-    children = [(_canonical(str(child.tag)), child) for child in root]
+    children = [(_canonical(str(child.tag)), child) for child in found]
     is_other_case = any(name is not None and name != child.tag for name, child in children)
     if is_other_case or excerpt.opening[2] != _ROOT or excerpt.closing[2] != _ROOT:
         tolerate(Tolerance.NAMES_IN_OTHER_CASE, mode, notes)
@@ -173,34 +173,36 @@ def _find_root(text: str) -> tuple[re.Match[str], re.Match[str]]:
     return starts[0], ends[0]
 
 
-def _parse_root(excerpt: Excerpt, mode: Mode, notes: list[Tolerated]) -> etree._Element:
+def _parse_root(excerpt: Excerpt, mode: Mode, notes: list[Tolerated]) -> list[etree._Element]:
     """Return the envoi as lxml reads it: at once, or with stray signs taken literally (docs/protocol.md §2.7)."""
     try:
-        root = _parse(excerpt.inner)
-        if _is_flat(root):
-            return root
+        root, *found = _parse(excerpt.inner)
+        if _is_flat(found):
+            return [root, *found]
         fault = Unreadable("an element within another")
     except etree.XMLSyntaxError as error:
         fault = Unreadable("the text is not well-formed", where=excerpt.where_line(*error.position))
     if mode is Mode.STRICT:
         raise fault
     try:
-        root = _parse("".join(_take_literally(excerpt)))
+        elements = _parse("".join(_take_literally(excerpt)))
     except etree.XMLSyntaxError as error:
         where = excerpt.where_line(*error.position)
         raise Unreadable("the text is not well-formed", where=where) from None
     tolerate(Tolerance.STRAY_SIGNS, mode, notes)
-    return root
+    return elements
 
 
-def _parse(inner: str) -> etree._Element:
+def _parse(inner: str) -> list[etree._Element]:
+    """Return the root and what stands in it. Kept together: lxml would make each element anew for each look at it."""
     # The defaults but for entities. No recover: it drops text. No collect_ids=False: it makes libxml2 read local files.
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
-    return etree.fromstring(f"<envoi>{inner}</envoi>".encode("utf-8", "surrogatepass"), parser)
+    root = etree.fromstring(f"<envoi>{inner}</envoi>".encode("utf-8", "surrogatepass"), parser)
+    return [root, *root]
 
 
-def _is_flat(root: etree._Element) -> bool:
-    return not any(len(child) and _canonical(str(child.tag)) is not None for child in root)
+def _is_flat(children: Sequence[etree._Element]) -> bool:
+    return not any(len(child) and _canonical(str(child.tag)) is not None for child in children)
 
 
 def _take_literally(excerpt: Excerpt) -> Iterator[str]:
@@ -233,7 +235,7 @@ def _take_literally(excerpt: Excerpt) -> Iterator[str]:
 def _canonical(name: str) -> str | None:
     """Return a known name as the source writes it, whatever its case; None for another."""
     lower = name.lower()
-    return lower if _NUMBERED.fullmatch(lower) else _CANONICAL.get(lower)
+    return _CANONICAL.get(lower) or (lower if _NUMBERED.fullmatch(lower) else None)
 
 
 def _collect(

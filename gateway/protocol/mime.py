@@ -16,7 +16,7 @@ from gateway.protocol.mime_parts import FILE_NAMES, Part, PartReader
 from gateway.protocol.reading import Limits, Mode, Unreadable
 from gateway.protocol.tolerances import Tolerance, Tolerated
 
-__all__ = ["FILE_NAMES", "Body", "Headers", "Limits", "body_digest", "read_body", "read_headers"]
+__all__ = ["FILE_NAMES", "Body", "Headers", "Limits", "body_digest", "describe_headers", "read_body", "read_headers"]
 
 _DEFAULT_LIMITS = Limits()
 _MESSAGE_ID = re.compile(r"[!-~]{1,250}")
@@ -80,7 +80,11 @@ class Body:
 
 def read_headers(raw: bytes, limits: Limits = _DEFAULT_LIMITS) -> Headers:
     """Return what the header block says. Raises `Unreadable` when it is out of bounds (docs/protocol.md §2.8)."""
-    block = read_header_block(raw, limits)
+    return describe_headers(read_header_block(raw, limits))
+
+
+def describe_headers(block: HeaderBlock) -> Headers:
+    """Return what a header block says that has been read."""
     senders = block.values("from")
     address, problem = _read_from(senders)
     message_id = next(iter(block.values("message-id")), "")
@@ -96,17 +100,17 @@ def read_headers(raw: bytes, limits: Limits = _DEFAULT_LIMITS) -> Headers:
     )
 
 
-def read_body(raw: bytes, limits: Limits, mode: Mode) -> Body:
+def read_body(raw: bytes, limits: Limits, mode: Mode, *, block: HeaderBlock | None = None) -> Body:
     """Return the text part that holds the envoi, and the CSV files (docs/protocol.md §2.1 to §2.4, §4.1).
 
-    Raises `Unreadable`, saying what is wrong and what to do about it.
+    `block` is that of `raw`, where it has been read already. Raises `Unreadable`, saying what is wrong and what to do
+    about it.
     """
     if len(raw) > limits.mail_bytes:
         raise Unreadable("the mail is too large")
     check_octets(raw, "the mail")
     reader = PartReader(limits=limits, mode=mode)
-    block = read_header_block(raw, limits)
-    parts = reader.read(raw, block)
+    parts = reader.read(raw, block or read_header_block(raw, limits))
     files = _read_files([part for part in parts if part.file_name], reader)
     chosen, decoded = _read_text([part for part in parts if not part.file_name], reader)
     return Body(
@@ -124,9 +128,13 @@ def read_body(raw: bytes, limits: Limits, mode: Mode) -> Body:
     )
 
 
-def body_digest(raw: bytes) -> bytes:
-    """Return the SHA-256 of what follows the header block (docs/protocol.md §1.6). Never raises."""
-    return hashlib.sha256(memoryview(raw)[find_body(raw) :]).digest()
+def body_digest(raw: bytes, *, block: HeaderBlock | None = None) -> bytes:
+    """Return the SHA-256 of what follows the header block (docs/protocol.md §1.6). Never raises.
+
+    `block` is that of `raw`, where it has been read already.
+    """
+    start = find_body(raw) if block is None else block.body_start
+    return hashlib.sha256(memoryview(raw)[start:]).digest()
 
 
 def _read_from(values: list[str]) -> tuple[str | None, str | None]:
@@ -208,4 +216,4 @@ def _decode_part(part: Part, reader: PartReader) -> Decoded:
         raise Unreadable("the text of the mail is too large")
     decoded = decode_text(data, part.charset)
     text = unfold_flowed(decoded.text, is_delsp=part.is_delsp) if part.is_flowed else decoded.text
-    return replace(decoded, text=strip_lines(text))
+    return Decoded(text=strip_lines(text), charset=decoded.charset, notes=decoded.notes)

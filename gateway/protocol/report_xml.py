@@ -13,11 +13,14 @@ _DECLARATION = '<?xml version="1.0" encoding="ISO-8859-1"?>'
 _ECHO_CHARS = 64
 _NOTHING = "?"
 
-_ESCAPES: dict[int, str | None] = {
+_LEFT_OUT: dict[int, str | None] = {
     **dict.fromkeys(range(0x20)),  # illegal in XML 1.0
     **dict.fromkeys(range(0xD800, 0xE000)),
     **dict.fromkeys((0xFFFE, 0xFFFF)),
     **dict.fromkeys((0x09, 0x0A, 0x0D), " "),  # legal, but a value is one line
+}
+_ESCAPES: dict[int, str | None] = {
+    **_LEFT_OUT,
     **{point: f"&#{point};" for point in range(0x7F, 0xA0)},  # bytes that ISO-8859-1 and windows-1252 read differently
     ord("&"): "&amp;",
     ord("<"): "&lt;",
@@ -113,7 +116,7 @@ def _element(name: str, escaped: str) -> str:
 
 def _echo(submitted: str | None) -> str:
     """Return a value of the mail as it may be repeated: capped before it is escaped, `?` when nothing is left."""
-    return _escape((submitted or "").strip()[:_ECHO_CHARS]).strip() or _NOTHING
+    return _escape((submitted or "").strip()[:_ECHO_CHARS].translate(_LEFT_OUT).strip()) or _NOTHING
 
 
 def _escape(text: str) -> str:

@@ -34,6 +34,7 @@ _STDOUT, _STDERR = 1, 2
 _PR_SET_PDEATHSIG = 1
 _DESCRIPTORS = 16
 _CPU_SPARE_S = 2
+_AT_ONCE_BYTES = 65_536
 
 
 def main(arguments: Sequence[str], read: Read = read_mail) -> None:
@@ -93,17 +94,28 @@ def _lower(limit: int, value: int) -> None:
     resource.setrlimit(limit, (value, value))
 
 
-def _allow_cpu(seconds: int) -> None:
-    """Allow so much processor time from now on; the limit counts from the start of the process."""
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = int(time.process_time()) + seconds + _CPU_SPARE_S
-    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+class _CpuTime:
+    """Processor time for one mail after the other; the limit counts from the start of the process, in seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+        self._soft = 0
+        _, self._hard = resource.getrlimit(resource.RLIMIT_CPU)
+
+    def allow(self) -> None:
+        """So much may be used from now on. Within the same second it is already."""
+        soft = int(time.process_time()) + self._seconds + _CPU_SPARE_S
+        if soft != self._soft:
+            allowed = soft if self._hard == resource.RLIM_INFINITY else min(soft, self._hard)
+            resource.setrlimit(resource.RLIMIT_CPU, (allowed, self._hard))
+            self._soft = soft
 
 
 def _serve(read: Read, limits: Limits, deadline_s: int) -> None:
+    cpu_time = _CpuTime(deadline_s)
     _send(b"")
     while (frame := _receive()) is not None:
-        _allow_cpu(deadline_s)
+        cpu_time.allow()
         _send(_answer(read, frame, limits))
 
 
@@ -128,15 +140,22 @@ def _place(error: Exception) -> str:
 
 
 def _receive() -> bytes | None:
-    """Return the next frame; None: the parent is gone."""
-    head = _receive_exactly(LENGTH_BYTES)
-    return None if head is None else _receive_exactly(int.from_bytes(head, "big"))
+    """Return the next frame; None: the parent is gone. Most are there at once: nothing follows before the answer."""
+    received = b""
+    while len(received) < LENGTH_BYTES:
+        got = os.read(_CHANNEL, _AT_ONCE_BYTES)
+        if not got:
+            return None
+        received += got
+    frame, length = received[LENGTH_BYTES:], int.from_bytes(received[:LENGTH_BYTES], "big")
+    return frame if len(frame) == length else _receive_rest(frame, length)
 
 
-def _receive_exactly(count: int) -> bytes | None:
-    content = bytearray(count)
-    view, position = memoryview(content), 0
-    while position < count:
+def _receive_rest(begun: bytes, length: int) -> bytes | None:
+    content = bytearray(length)
+    content[: len(begun)] = begun
+    view, position = memoryview(content), len(begun)
+    while position < length:
         got = os.readv(_CHANNEL, [view[position:]])
         if not got:
             return None

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from gateway.protocol.envoi import Envoi, read_envoi
-from gateway.protocol.mime import Body, Headers, TextPart, body_digest, read_body, read_headers
+from gateway.protocol.header_block import HeaderBlock, read_header_block
+from gateway.protocol.mime import Body, Headers, TextPart, body_digest, describe_headers, read_body
 from gateway.protocol.reading import Limits, Mode, Unreadable
 from gateway.protocol.tolerances import Tolerated
 
@@ -47,19 +48,20 @@ class MailRead:
 def read_mail(content: bytes, mode: Mode, limits: Limits) -> MailRead | Unreadable:
     """Return what the mail says; `Unreadable` when not even its headers can be read (docs/protocol.md §1.4)."""
     try:
-        headers = read_headers(content, limits)
+        block = read_header_block(content, limits)
+        headers = describe_headers(block)
     except Unreadable as error:
         return error.with_traceback(None)
     try:
-        return MailRead(headers=headers, reading=_read_envoi(content, mode, limits))
+        return MailRead(headers=headers, reading=_read_envoi(content, block, mode, limits))
     except Unreadable as error:
         return MailRead(headers=headers, reading=error.with_traceback(None))
 
 
-def _read_envoi(content: bytes, mode: Mode, limits: Limits) -> Reading:
-    body = read_body(content, limits, mode)
+def _read_envoi(content: bytes, block: HeaderBlock, mode: Mode, limits: Limits) -> Reading:
+    body = read_body(content, limits, mode, block=block)
     envoi = read_envoi(body, mode=mode, limits=limits)
-    return Reading(body=_form_of(body), envoi=envoi, mode=mode, digest=body_digest(content))
+    return Reading(body=_form_of(body), envoi=envoi, mode=mode, digest=body_digest(content, block=block))
 
 
 def _form_of(body: Body) -> BodyForm:

@@ -83,7 +83,7 @@ class ReaderPool:
         self._quarantine = quarantine
         self._command = tuple(command or default_command())
         self._longest_answer = longest_answer(limits)
-        self._seats = Seats(settings.workers, max_waiting=settings.max_waiting)
+        self._seats = Seats(settings.workers, max_waiting=settings.max_waiting, patience_s=settings.patience_s)
         self._failed_starts = 0
         self._start_again_at = float("-inf")
         self._children: list[Child] = []  # all that may not have ended
@@ -113,7 +113,8 @@ class ReaderPool:
 
     async def read(self, content: bytes, mode: Mode, *, name: str) -> MailRead | Unreadable:
         """Return what the mail says; `name` is what a copy of it would be called. Raises NotRead."""
-        seat = await self._take_seat(is_large=len(content) > LARGE_BYTES)
+        is_large = len(content) > LARGE_BYTES
+        seat = self._seats.take_free(is_large=is_large) or await self._wait_for_seat(is_large=is_large)
         try:
             return await self._read_on(seat, content, mode)
         except _Bad as error:
@@ -132,13 +133,9 @@ class ReaderPool:
         _log.error("reading_failed", cause=str(bad), kept=kept, bytes=len(content), advice=ADVICE)
         return NotRead(str(bad), sentence=TOO_SLOW if bad.trouble is Trouble.OVERRAN else NOT_NOW)
 
-    async def _take_seat(self, *, is_large: bool) -> Seat:
-        seat = self._seats.take_free(is_large=is_large)
-        if seat is not None:
-            return seat
+    async def _wait_for_seat(self, *, is_large: bool) -> Seat:
         try:
-            async with asyncio.timeout(self._settings.patience_s):
-                return await self._seats.wait_for_one(is_large=is_large)
+            return await self._seats.wait_for_one(is_large=is_large)
         except (QueueFull, TimeoutError) as error:
             _TROUBLES.labels(Trouble.BUSY.value).inc()
             cause = "too many mails wait to be read" if isinstance(error, QueueFull) else "waited too long to be read"
@@ -163,9 +160,10 @@ class ReaderPool:
 
     async def _ask(self, seat: Seat, child: Child, content: bytes, mode: Mode) -> MailRead | Unreadable:
         """Return the child's answer. Raises _Bad; a child that is of no more use is gone, and its seat empty."""
+        due_at = asyncio.get_running_loop().time() + self._settings.deadline_s
         try:
-            async with asyncio.timeout(self._settings.deadline_s):
-                answer = await _decode(await child.ask(content, mode, longest_answer=self._longest_answer))
+            data = await child.ask(content, mode, longest_answer=self._longest_answer, due_at=due_at)
+            answer = decode_answer(data) if len(data) <= LARGE_BYTES else await _decode_in_thread(data, due_at)
         except TimeoutError as error:
             await _dismiss(seat)
             raise _Bad(Trouble.OVERRAN, "not read within deadline_s of [reading]", is_final=True) from error
@@ -246,9 +244,10 @@ class ReaderPool:
         return _unstartable()
 
 
-async def _decode(data: bytes) -> Answer:
-    """Return the answer. Raises Garbled. A large one is decoded in a thread."""
-    return decode_answer(data) if len(data) <= LARGE_BYTES else await asyncio.to_thread(decode_answer, data)
+async def _decode_in_thread(data: bytes, due_at: float) -> Answer:
+    """Return the answer. Raises Garbled, TimeoutError."""
+    async with asyncio.timeout_at(due_at):
+        return await asyncio.to_thread(decode_answer, data)
 
 
 async def _dismiss(seat: Seat) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import signal
 import socket
@@ -39,30 +40,39 @@ def default_command() -> tuple[str, ...]:
 
 
 class _Channel(asyncio.Protocol):
-    """Our end of the connection: one frame at a time, and nothing that was not asked for."""
+    """Our end of the connection: one frame at a time, in time, and nothing that was not asked for.
+
+    One timer for all frames: it stays where it is when a frame has come, and is set anew when it rings too early. To
+    set one for each mail and take it back costs more than to send the mail.
+    """
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._longest = 0  # of the frame that is waited for
-        self._frame: asyncio.Future[bytes] = self.expect(0)  # that the child is ready
+        self._due_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._frame: asyncio.Future[bytes] = self._loop.create_future()  # empty: that the child is ready
         self.is_open = True
 
-    def expect(self, longest: int) -> asyncio.Future[bytes]:
-        """Return what will hold the next frame; ChildDied when there is none of at most so many octets."""
-        self._longest = longest
-        self._frame = asyncio.get_running_loop().create_future()
+    def ask(self, question: bytes, *, longest: int, due_at: float) -> asyncio.Future[bytes]:
+        """Return what will hold the answer; ChildDied when there is none of at most so many octets.
+
+        TimeoutError when it is not there at `due_at` of the loop's clock, which is never before that of the last one.
+        """
+        self._longest, self._due_at = longest, due_at
+        self._frame = self._loop.create_future()
+        if self._transport is not None:  # if the child does not listen any more, it hangs up
+            self._transport.write(question)
+        if self._timer is None:
+            self._timer = self._loop.call_at(due_at, self._ring)
         return self._frame
 
     @property
     def frame(self) -> asyncio.Future[bytes]:
-        """What was expected last."""
+        """What was asked for last."""
         return self._frame
-
-    def send(self, *pieces: bytes) -> None:
-        """Send it; if the child does not listen any more, the frame that is expected says so."""
-        if self._transport is not None:
-            self._transport.write(b"".join(pieces))
 
     def close(self) -> None:
         """Hang up."""
@@ -74,23 +84,43 @@ class _Channel(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        length = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
-        missing = LENGTH_BYTES + length - len(self._buffer)
-        if self._frame.done() or missing < 0:
+        if self._frame.done():
             self._fail("it says more than it was asked")
-        elif len(self._buffer) >= LENGTH_BYTES and length > self._longest:
-            self._fail("its answer is too long")
-        elif len(self._buffer) >= LENGTH_BYTES and missing == 0:
-            frame = bytes(memoryview(self._buffer)[LENGTH_BYTES:])
-            self._buffer = bytearray()
-            self._frame.set_result(frame)
+            return
+        self._buffer += data
+        if len(self._buffer) >= LENGTH_BYTES:
+            self._take_frame()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail("it hung up")
 
+    def _take_frame(self) -> None:
+        """The frame is there, unless some of it is missing; or it is not one that was asked for."""
+        length = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
+        missing = LENGTH_BYTES + length - len(self._buffer)
+        if length > self._longest:
+            self._fail("its answer is too long")
+        elif missing < 0:
+            self._fail("it says more than it was asked")
+        elif missing == 0:
+            frame = bytes(memoryview(self._buffer)[LENGTH_BYTES:])
+            self._buffer = bytearray()
+            self._frame.set_result(frame)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._frame.done():
+            return
+        if self._loop.time() < self._due_at:
+            self._timer = self._loop.call_at(self._due_at, self._ring)
+        else:
+            self._frame.set_exception(TimeoutError())
+
     def _fail(self, cause: str) -> None:
         self.is_open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if not self._frame.done():
             self._frame.set_exception(ChildDied(cause))
             self._frame.exception()  # nobody need be waiting for it
@@ -146,13 +176,15 @@ class Child:
             raise ChildDied("it did not come up in time") from error
         self._is_ready = True
 
-    async def ask(self, content: bytes, mode: Mode, *, longest_answer: int) -> bytes:
-        """Return the child's answer. Raises ChildDied. Broken off, it is of no more use and has to be ended."""
+    def ask(self, content: bytes, mode: Mode, *, longest_answer: int, due_at: float) -> asyncio.Future[bytes]:
+        """Return what will hold the child's answer: ChildDied, or TimeoutError at `due_at` of the loop's clock.
+
+        Raises ChildDied. Broken off, it is of no more use and has to be ended.
+        """
         if not self._channel.is_open:
             raise ChildDied("it hung up")
-        frame = self._channel.expect(longest_answer)
-        self._channel.send((len(content) + 1).to_bytes(LENGTH_BYTES, "big"), bytes([MODES.index(mode)]), content)
-        return await frame
+        head = (len(content) + 1).to_bytes(LENGTH_BYTES, "big") + bytes((MODES.index(mode),))
+        return self._channel.ask(head + content, longest=longest_answer, due_at=due_at)
 
     def kill(self) -> None:
         """It is as good as gone."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 
 from gateway.reader.process import Child
 
@@ -28,14 +29,26 @@ class QueueFull(Exception):
     """More mails wait than may."""
 
 
-class Seats:
-    """Hands out seats. Whoever was given one gives it back."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Waiter:
+    is_large: bool
+    due_at: float  # by the loop's clock
+    turn: asyncio.Future[Seat]
 
-    def __init__(self, count: int, *, max_waiting: int) -> None:
+
+class Seats:
+    """Hands out seats. Whoever was given one gives it back.
+
+    All who wait do so for equally long, so that the first in the queue is the first to give up: one timer does for all.
+    """
+
+    def __init__(self, count: int, *, max_waiting: int, patience_s: float) -> None:
         self.all = tuple(Seat(takes_large=number == 0) for number in range(count))
         self._free = list(self.all)
-        self._waiting: deque[tuple[bool, asyncio.Future[Seat]]] = deque()
+        self._waiting: deque[_Waiter] = deque()
         self._max_waiting = max_waiting
+        self._patience_s = patience_s
+        self._timer: asyncio.TimerHandle | None = None
 
     def take_free(self, *, is_large: bool) -> Seat | None:
         """Return a free seat, if there is one."""
@@ -48,26 +61,40 @@ class Seats:
         return seat
 
     async def wait_for_one(self, *, is_large: bool) -> Seat:
-        """Return a seat, as soon as there is one. Raises QueueFull."""
+        """Return a seat, as soon as there is one. Raises QueueFull, TimeoutError."""
         if len(self._waiting) >= self._max_waiting:
             raise QueueFull
-        turn: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
-        self._waiting.append((is_large, turn))
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(is_large=is_large, due_at=loop.time() + self._patience_s, turn=loop.create_future())
+        self._waiting.append(waiter)
+        if self._timer is None:
+            self._timer = loop.call_at(waiter.due_at, self._ring, loop)
         try:
-            return await turn
+            return await waiter.turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # given a seat in the very moment of giving up
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            turn = waiter.turn
+            if not turn.cancelled() and turn.exception() is None:  # given a seat in the very moment of giving up
                 self.give_back(turn.result())
             raise
-        finally:
-            if (is_large, turn) in self._waiting:
-                self._waiting.remove((is_large, turn))
 
     def give_back(self, seat: Seat) -> None:
         """The seat is the next one's."""
-        for position, (is_large, turn) in enumerate(self._waiting):
-            if not turn.done() and (seat.takes_large or not is_large):
+        for position, waiter in enumerate(self._waiting):
+            if not waiter.turn.done() and (seat.takes_large or not waiter.is_large):
                 del self._waiting[position]
-                turn.set_result(seat)
+                waiter.turn.set_result(seat)
                 return
         self._free.append(seat)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Whose patience is over is told so."""
+        self._timer = None
+        now = loop.time()
+        while self._waiting and self._waiting[0].due_at <= now:
+            waiter = self._waiting.popleft()
+            if not waiter.turn.done():
+                waiter.turn.set_exception(TimeoutError())
+        if self._waiting:
+            self._timer = loop.call_at(self._waiting[0].due_at, self._ring, loop)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -96,6 +96,7 @@ def test_ack_says_again_what_it_was_made_of(email_id: str | None, code: AckCode)
 
 @pytest.mark.slow
 @given(st.one_of(st.none(), st.text(max_size=80)), ANSWERS)
+@example(None, [answer("\x08\x850")])  # a blank that is escaped, behind what is left out
 def test_not_says_again_what_it_was_made_of(email_id: str | None, answers: list[SmsAnswer]) -> None:
     report = Not(email_id=email_id, answers=answers)
     head, *states = read_roots(render_not(report, ReportFormat.SOURCE))

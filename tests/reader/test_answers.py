@@ -1,11 +1,13 @@
 """What goes over the wire between a child and its parent: nothing is lost, nothing foreign is believed."""
 
 import json
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
 import pytest
+from annotated_types import Le
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +16,9 @@ from gateway.protocol.envoi import Envoi, Recipient
 from gateway.protocol.mime import Headers, TextPart
 from gateway.protocol.reading import Limits, Mode, Unreadable
 from gateway.protocol.tolerances import Tolerance, Tolerated
-from gateway.reader.answers import Failed, Garbled, decode_answer, encode_answer, longest_answer
+from gateway.reader.answers import MOST_RECIPIENTS, Failed, Garbled, decode_answer, encode_answer, longest_answer
 from gateway.reader.mail import BodyForm, MailRead, Reading, read_mail
+from gateway.reader.settings import ReadingSettings
 from tests.intake.conftest import write_envoi, write_mail
 
 TEXTS = st.text(st.characters(), max_size=20)  # surrogates, too: half of a pair can stand in a text
@@ -119,22 +122,86 @@ def answer() -> bytes:
     return encode_answer(read_mail(content, Mode.LENIENT, Limits()))
 
 
-@pytest.mark.parametrize("foreign", [1.5, -1, 10**30, {"a": 1}, [[]]])
-def test_a_value_of_another_type_is_never_believed(foreign: object) -> None:
-    believed = []
+HALF = "\ud83d"  # of a surrogate pair; what holds one takes another way
+
+
+def write_plain(plain: object) -> bytes:
+    return json.dumps(plain, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def believed_after(change: Callable[[list[Any]], Iterator[None]], *, text: str) -> list[object]:
+    """Return the answers that were believed although one of their lists was changed, in every way and place."""
+    believed: list[object] = []
     for number, _ in enumerate(everywhere(json.loads(answer()))):
         plain = json.loads(answer())
-        inner = everywhere(plain)[number]
+        plain[1][0] = text  # the Message-ID
+        for _ in change(everywhere(plain)[number]):
+            with suppress(Garbled):
+                believed.append(decode_answer(write_plain(plain)))
+    return believed
+
+
+@pytest.mark.parametrize("text", ["<1@b>", HALF])
+@pytest.mark.parametrize("foreign", [1.5, -1, 10**30, {"a": 1}, [[]]])
+def test_a_value_of_another_type_is_never_believed(foreign: object, text: str) -> None:
+    def replace(inner: list[Any]) -> Iterator[None]:
         for position in range(len(inner)):
             kept, inner[position] = inner[position], foreign
-            try:
-                decode_answer(json.dumps(plain).encode())
-                believed.append((number, position))
-            except Garbled:
-                pass
+            yield
             inner[position] = kept
 
-    assert believed == []
+    assert believed_after(replace, text=text) == []
+
+
+@pytest.mark.parametrize("text", ["<1@b>", HALF])
+def test_a_list_with_a_value_more_or_less_is_never_believed(text: str) -> None:
+    def resize(inner: list[Any]) -> Iterator[None]:
+        inner.append(7)
+        yield
+        inner.pop()
+        if inner:
+            inner.pop()
+            yield
+
+    assert believed_after(resize, text=text) == []
+
+
+@pytest.mark.parametrize("text", ["<1@b>", HALF])
+def test_what_is_not_changed_is_believed(text: str) -> None:
+    def leave(_: list[Any]) -> Iterator[None]:
+        yield
+
+    [first, *others] = believed_after(leave, text=text)
+    assert isinstance(first, MailRead)
+
+    assert first.headers.message_id == text
+    assert others == [first] * len(others)
+
+
+@given(numbers=st.lists(st.sampled_from([HALF, "\ude00", "a", "é", "\U0001f600", "\0", '"']), max_size=6))
+def test_halves_of_pairs_never_become_one_character(numbers: list[str]) -> None:
+    error = Unreadable("".join(numbers), where="")
+    decoded = decode_answer(encode_answer(error))
+    assert isinstance(decoded, Unreadable)
+
+    assert decoded.reason == "".join(numbers)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_as_many_recipients_come_over_as_lines_may_be_read(more: int) -> None:
+    [bound] = [one.le for one in ReadingSettings.model_fields["max_csv_lines"].metadata if isinstance(one, Le)]
+    count = MOST_RECIPIENTS + more
+    plain = json.loads(answer())
+    envoi = plain[2][2]
+    envoi[-1] = [[1] * count, ["0601020304"] * count, [0] * count, ["x"]]
+    try:
+        decoded = decode_answer(write_plain(plain))
+    except Garbled:
+        decoded = None
+    found = decoded.reading if isinstance(decoded, MailRead) else None
+
+    assert bound == MOST_RECIPIENTS
+    assert (len(found.envoi.recipients) if isinstance(found, Reading) else None) == (None if more else count)
 
 
 @given(data=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
@@ -144,8 +211,9 @@ def test_bytes_of_any_kind_are_garbled_or_an_answer(data: bytes) -> None:
 
 
 def test_nesting_without_end_is_garbled() -> None:
-    with pytest.raises(Garbled):
-        decode_answer(b"[" * 200_000)
+    for data in (b"[" * 200_000, b'["failed","\xed\xa0\x80",' + b"[" * 200_000):
+        with pytest.raises(Garbled):
+            decode_answer(data)
 
 
 def test_the_longest_answer_leaves_room_for_the_longest_texts() -> None:

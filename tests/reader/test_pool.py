@@ -135,6 +135,21 @@ async def test_a_mail_that_does_harm_is_come_back_and_kept_and_the_next_is_read(
     ]
 
 
+async def test_a_mail_has_its_whole_deadline_however_many_came_before(open_pool: OpenPool) -> None:
+    pool = await open_pool(command=evil_command(), workers=1, deadline_s=1)
+    loop = asyncio.get_running_loop()
+    busy_until = loop.time() + 0.5
+    while loop.time() < busy_until:  # the timer of the first still runs
+        await read(pool)
+    began_at = loop.time()
+    error = await refused(pool, evil_mail("hang"))
+    took_s = loop.time() - began_at
+
+    assert "deadline_s" in str(error)
+    assert took_s > 0.9
+    assert await read(pool) == EXPECTED
+
+
 async def test_a_mail_that_something_else_interrupted_is_read_by_another_child(
     open_pool: OpenPool, tmp_path: Path
 ) -> None:
