@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from gateway.policy.addresses import matches, parse_address, to_ascii_domain
+from gateway.policy.addresses import matches, parse_address, patterns_of, to_ascii_domain
 from gateway.policy.keys import Keyid, KeyOwner, KeyRing
 from gateway.policy.networks import is_internet
 from gateway.policy.public_holidays import SUBDIVISIONS
@@ -352,7 +352,7 @@ class Accounts:
     key of one has not been read.
     """
 
-    __slots__ = ("_accounts", "_by_name", "_keys")
+    __slots__ = ("_accounts", "_by_name", "_by_pattern", "_keys")
 
     def __init__(self, accounts: Iterable[Account]) -> None:
         self._accounts = tuple(accounts)
@@ -361,6 +361,10 @@ class Accounts:
             if by_name.setdefault(account.name, account) is not account:
                 raise ValueError(f'two accounts are called "{account.name}"')
         self._by_name: Mapping[str, Account] = MappingProxyType(by_name)
+        self._by_pattern: dict[str, set[int]] = {}
+        for place, account in enumerate(self._accounts):
+            for pattern in account.domains:
+                self._by_pattern.setdefault(pattern, set()).add(place)
         self._keys = KeyRing(key for account in self._accounts for key in _keys_of(account))
 
     def __iter__(self) -> Iterator[Account]:
@@ -384,7 +388,8 @@ class Accounts:
 
     def by_domain(self, domain: str) -> tuple[Account, ...]:
         """Return the accounts the domain of a From: belongs to, in the order of the file; there may be several."""
-        return tuple(account for account in self._accounts if account.owns_domain(domain))
+        places = set().union(*(self._by_pattern.get(pattern, ()) for pattern in patterns_of(domain)))
+        return tuple(self._accounts[place] for place in sorted(places))
 
 
 def _keys_of(account: Account) -> Iterator[tuple[str, KeyOwner]]:

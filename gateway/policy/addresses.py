@@ -57,6 +57,12 @@ def to_ascii_domain(text: str) -> str | None:
     return domain if is_domain(domain) else None
 
 
+def patterns_of(domain: str) -> list[str]:
+    """Return every pattern that `matches` the domain."""
+    labels = domain.split(".")
+    return [domain, *(f"*.{'.'.join(labels[place:])}" for place in range(1, len(labels)))]
+
+
 def matches(domain: str, patterns: Sequence[str]) -> bool:
     """True when the domain is one of the patterns, or lies below a `*.` one (docs/protocol.md §1.3)."""
     return any(domain.endswith(pattern[1:]) if pattern.startswith("*.") else domain == pattern for pattern in patterns)
