@@ -31,6 +31,7 @@ from gateway.policy.sender import (
     InClear,
     NotAnOrder,
     ProvenButWrong,
+    ProvenClient,
     Stranger,
     check_key,
     choose_owner,
@@ -227,7 +228,7 @@ class Judge:
         except TimeoutError as error:
             raise NotRead("not decided about within its deadline", sentence=TOO_SLOW) from error
 
-    def _greet(self, arrival: Arrival, client: Client, headers: Headers) -> Greeted | NotTaken:
+    def _greet(self, arrival: Arrival, client: ProvenClient, headers: Headers) -> Greeted | NotTaken:
         """Return who is there, or the refusal that ends it; the body has not been looked at (docs/protocol.md §1.3)."""
         greeted = greet_sender(client, headers, arrival.submission.envelope_from, self._accounts)
         match greeted:

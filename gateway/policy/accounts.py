@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, unique
+from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from types import MappingProxyType
 from typing import Annotated, Self
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from gateway.policy.addresses import matches, parse_address, patterns_of, to_ascii_domain
+from gateway.policy.addresses import matches, parse_address, to_ascii_domain
 from gateway.policy.keys import Keyid, KeyOwner, KeyRing
 from gateway.policy.networks import is_internet
 from gateway.policy.public_holidays import SUBDIVISIONS
@@ -352,7 +353,7 @@ class Accounts:
     key of one has not been read.
     """
 
-    __slots__ = ("_accounts", "_by_name", "_by_pattern", "_keys")
+    __slots__ = ("_accounts", "_by_name", "_find_owners", "_keys")
 
     def __init__(self, accounts: Iterable[Account]) -> None:
         self._accounts = tuple(accounts)
@@ -361,10 +362,7 @@ class Accounts:
             if by_name.setdefault(account.name, account) is not account:
                 raise ValueError(f'two accounts are called "{account.name}"')
         self._by_name: Mapping[str, Account] = MappingProxyType(by_name)
-        self._by_pattern: dict[str, set[int]] = {}
-        for place, account in enumerate(self._accounts):
-            for pattern in account.domains:
-                self._by_pattern.setdefault(pattern, set()).add(place)
+        self._find_owners = lru_cache(maxsize=1_024)(partial(_find_owners, self._accounts))
         self._keys = KeyRing(key for account in self._accounts for key in _keys_of(account))
 
     def __iter__(self) -> Iterator[Account]:
@@ -377,19 +375,17 @@ class Accounts:
         """Return the account of that name."""
         return self._by_name.get(name)
 
-    def by_keyid(self, keyid: str) -> Account | None:
-        """Return the account whose key it is, or was before, in a time that tells nothing about the keys."""
-        owner = self._keys.find(keyid)
-        return None if owner is None else self._by_name[owner.name]
-
     def find_key(self, keyid: str) -> KeyOwner | None:
-        """Return the same, and whether it is the account's previous one."""
+        """Return whose key it is, or was before, in a time that tells nothing about the keys."""
         return self._keys.find(keyid)
 
     def by_domain(self, domain: str) -> tuple[Account, ...]:
         """Return the accounts the domain of a From: belongs to, in the order of the file; there may be several."""
-        places = set().union(*(self._by_pattern.get(pattern, ()) for pattern in patterns_of(domain)))
-        return tuple(self._accounts[place] for place in sorted(places))
+        return self._find_owners(domain)
+
+
+def _find_owners(accounts: Iterable[Account], domain: str) -> tuple[Account, ...]:
+    return tuple(account for account in accounts if account.owns_domain(domain))
 
 
 def _keys_of(account: Account) -> Iterator[tuple[str, KeyOwner]]:
