@@ -9,6 +9,7 @@ Standard loggers (of libraries) come out the same way; the chatty ones only from
 of work is done carries the keys bound with `structlog.contextvars`.
 """
 
+import json
 import logging
 import sys
 import threading
@@ -74,7 +75,7 @@ def set_up_logging(
             colors=out.isatty() if colours is None else colours, exception_formatter=structlog.dev.plain_traceback
         )
     else:
-        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+        renderer = _render_json
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -94,6 +95,14 @@ def set_up_logging(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
     )
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
+"""Kept, for making one costs more than a line; what `make_safe` leaves is a tree of plain values."""
+
+
+def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return _encode(event)
 
 
 class _Counting:
@@ -120,14 +129,14 @@ class _Lines:
     def msg(self, line: str) -> None:
         gathered = getattr(_gathering, "lines", None)
         if gathered is None:
-            self.write([line])
+            self.write(f"{line}\n")
         else:
-            gathered.append((self, line))
+            gathered.append((self, f"{line}\n"))
 
-    def write(self, lines: Iterable[str]) -> None:
-        """The lines are written at once."""
+    def write(self, lines: str) -> None:
+        """The lines, each with its end, are written at once."""
         with self._lock, suppress(OSError, ValueError):
-            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.write(lines)
             self._stream.flush()
 
     debug = info = warning = error = critical = exception = msg
@@ -143,7 +152,7 @@ def gathered_lines() -> Iterator[None]:
     finally:
         _gathering.lines = None
         for out, group in groupby(lines, key=itemgetter(0)):
-            out.write(line for _out, line in group)
+            out.write("".join(line for _out, line in group))
 
 
 def register_secrets(secrets: Iterable[str]) -> None:
@@ -153,7 +162,11 @@ def register_secrets(secrets: Iterable[str]) -> None:
 
 def make_safe(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Every value of the event is plain, of one line, bounded, and free of secrets."""
+    is_safe = _is_safe("".join([value for value in event.values() if type(value) is str]))  # nearly always: at one look
     for key, value in event.items():
+        kind = type(value)
+        if kind in _AS_THEY_ARE or (kind is str and is_safe):
+            continue
         if key in _MULTILINE_KEYS and isinstance(value, str):
             event[key] = _escape(_mask(value), spared="\n")
         else:
@@ -161,12 +174,12 @@ def make_safe(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     return event
 
 
+def _is_safe(text: str) -> bool:
+    """True when no part of the text is to be changed."""
+    return len(text) <= _LONGEST_VALUE and text.isprintable() and not any(secret in text for secret in _secrets)
+
+
 def _plain(value: object) -> object:
-    kind = type(value)
-    if kind is str:
-        return _one_line(value)  # type: ignore[arg-type]
-    if kind in _AS_THEY_ARE:
-        return value
     match value:
         case bool() | int() | float() | None if not isinstance(value, Enum):
             return value
@@ -178,10 +191,10 @@ def _plain(value: object) -> object:
             return value.isoformat()
         case bytes() | bytearray():
             return f"{len(value)} bytes"
+        case list() | tuple() | set() | frozenset() | Sequence():
+            return [_plain(item) for item in value]
         case Mapping():
             return {_one_line(str(key)): _plain(item) for key, item in value.items()}
-        case Sequence() | set() | frozenset():
-            return [_plain(item) for item in value]
         case _:
             return _one_line(str(value))
 

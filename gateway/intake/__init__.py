@@ -25,7 +25,7 @@ from gateway.alarms import describe_subject
 from gateway.clock import Clock
 from gateway.identity.vouching import Vouching
 from gateway.ids import new_id
-from gateway.intake.judging import Ground, Judge, NotTaken, Taken, reply_deferred, reply_taken
+from gateway.intake.judging import Ground, Judge, Judgement, NotTaken, Taken, reply_deferred, reply_taken
 from gateway.intake.order import Arrival, IntakeRules
 from gateway.intake.previous_keys import PreviousKeys
 from gateway.intake.submission import Reply, Submission
@@ -48,6 +48,12 @@ _MAILS = Counter("mail2sms_mails_total", "Mails by what became of them.", ("outc
 _SMS = Counter("mail2sms_sms_admitted_total", "SMS asked for, by decision.", ("decision",), registry=REGISTRY)
 _HELD_BACK = Counter("mail2sms_sms_held_back_total", "SMS that a quota had no room for.", registry=REGISTRY)
 _ALARMS = Counter("mail2sms_alarms_total", "Quotas that were spent, and unusual volumes.", ("kind",), registry=REGISTRY)
+
+_MAILS_BY = {
+    outcome: _MAILS.labels(outcome)
+    for outcome in ("admitted", "without_id", "duplicate", "retransmitted", *(ground.value for ground in Ground))
+}
+_SMS_BY = {decision: _SMS.labels(decision) for decision in ("queued", "refused")}
 
 LATER = Reply(code=451, enhanced="4.3.0", text="The mail cannot be stored at the moment, try again later")
 FULL = Reply(code=452, enhanced="4.3.1", text="No room for the mail at the moment, try again later")
@@ -105,22 +111,29 @@ class Intake:
         """The mail is stored with all it causes, or refused; return what the client is told."""
         now = self._clock.now()
         mail_id = MailId(new_id(now))
-        with structlog.contextvars.bound_contextvars(mail_id=mail_id, peer=submission.peer):
+        bound = structlog.contextvars.bind_contextvars(mail_id=mail_id, peer=submission.peer)
+        try:
             pause_at(PausePoint.MAIL_RECEIVED)
             judgement = await self._judge.judge(Arrival(submission=submission, mail_id=mail_id, at=now))
             pause_at(PausePoint.MAIL_JUDGED)
-            try:
-                match judgement:
-                    case Taken():
-                        return await self._admit(submission, judgement)
-                    case NotTaken():
-                        return await self._turn_away(submission, judgement)
-                    case _:
-                        assert_never(judgement)
-            except StoreUnavailable as error:
-                reply = FULL if error.is_full else LATER
-                deferred = NotTaken(ground=Ground.DEFERRED, reply=reply, cause=str(error), refusal=None)
-                return await self._turn_away(submission, deferred)
+            return await self._act_on(judgement, submission)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
+
+    async def _act_on(self, judgement: Judgement, submission: Submission) -> Reply:
+        """The mail is stored, or remembered as refused."""
+        try:
+            match judgement:
+                case Taken():
+                    return await self._admit(submission, judgement)
+                case NotTaken():
+                    return await self._turn_away(submission, judgement)
+                case _:
+                    assert_never(judgement)
+        except StoreUnavailable as error:
+            reply = FULL if error.is_full else LATER
+            deferred = NotTaken(ground=Ground.DEFERRED, reply=reply, cause=str(error), refusal=None)
+            return await self._turn_away(submission, deferred)
 
     async def _turn_away(self, submission: Submission, judgement: NotTaken) -> Reply:
         """Refuse the mail, and remember of it what is to be remembered."""
@@ -131,7 +144,7 @@ class Intake:
             remembered = {"account": refusal.account, "report_ids": _ids(refusal.reports)}
         else:
             self._on_turned_away(submission, judgement.reply, judgement.cause)
-        _MAILS.labels(judgement.ground.value).inc()
+        _MAILS_BY[judgement.ground.value].inc()
         _log.warning("mail_refused", **remembered, cause=judgement.cause, reply=str(judgement.reply))
         if refusal is not None and refusal.reports:
             self._on_report()
@@ -150,7 +163,7 @@ class Intake:
                 for alarm in outcome.alarms:
                     _tell_of(alarm)
             case Duplicate():
-                _MAILS.labels("duplicate").inc()
+                _MAILS_BY["duplicate"].inc()
                 _log.info(
                     "mail_duplicate",
                     account=account,
@@ -167,7 +180,7 @@ class Intake:
                 )
             case Retransmitted():  # docs/protocol.md §1.6
                 first_id = outcome.first_mail_id
-                _MAILS.labels("retransmitted").inc()
+                _MAILS_BY["retransmitted"].inc()
                 _log.info("mail_retransmitted", account=account, first_mail_id=first_id)
             case _:
                 assert_never(outcome)
@@ -179,12 +192,15 @@ class Intake:
         envoi = order.envoi
         rows = envoi.sms if envoi else ()
         asked = sum(sms.state is SmsState.QUEUED for sms in rows)
-        queued = asked - len(stored.opted_out) - len(stored.unpaid) - len(stored.held_back)
+        opted_out, unpaid, held_back = len(stored.opted_out), len(stored.unpaid), len(stored.held_back)
+        queued = asked - opted_out - unpaid - held_back
+        refused = len(rows) - queued
         staged = [*_ids(order.reports), *([] if stored.early_not is None else [stored.early_not])]
-        _MAILS.labels("admitted" if envoi else "without_id").inc()
-        _SMS.labels("queued").inc(queued)
-        _SMS.labels("refused").inc(len(rows) - queued)
-        _HELD_BACK.inc(len(stored.held_back))
+        _MAILS_BY["admitted" if envoi else "without_id"].inc()
+        _SMS_BY["queued"].inc(queued)
+        if refused:
+            _SMS_BY["refused"].inc(refused)
+            _HELD_BACK.inc(held_back)
         _log.info(
             "envoi_admitted",
             account=order.mail.account,
@@ -192,10 +208,10 @@ class Intake:
             ack=stored.ack_code.value,
             code=envoi.fault.value if envoi and envoi.fault is not None else None,
             sms=queued,
-            refused=len(rows) - queued,
-            opted_out=len(stored.opted_out),
-            unpaid=len(stored.unpaid),
-            held_back=len(stored.held_back),
+            refused=refused,
+            opted_out=opted_out,
+            unpaid=unpaid,
+            held_back=held_back,
             report_ids=staged,
         )
         if queued:

@@ -31,6 +31,7 @@ from gateway.policy.sender import (
     InClear,
     NotAnOrder,
     ProvenButWrong,
+    ProvenClient,
     Stranger,
     check_key,
     choose_owner,
@@ -137,7 +138,7 @@ class Judge:
     ) -> None:
         """Be ready to judge. `text_profiles` are by name of provider; without `vouching` nobody vouches for anybody."""
         self._accounts = accounts
-        self._text_profiles = text_profiles
+        self._profiles = {account.name: _profile_of(account, text_profiles) for account in accounts}
         self._rules = rules
         self._reader = reader
         self._vouching = vouching if any(not set(VOUCHING).isdisjoint(account.auth) for account in accounts) else None
@@ -218,7 +219,7 @@ class Judge:
 
     async def _write(self, pen: Pen, reading: Reading, verdict: Allowed) -> Written:
         """Return what the mail causes; for many recipients worked out in a thread, waited for until the deadline."""
-        profile = self._profile_of(verdict.account)
+        profile = self._profiles[verdict.account.name]
         if len(reading.envoi.recipients) <= _INLINE_RECIPIENTS:
             return write_order(pen, reading, verdict, profile)
         try:
@@ -227,11 +228,7 @@ class Judge:
         except TimeoutError as error:
             raise NotRead("not decided about within its deadline", sentence=TOO_SLOW) from error
 
-    def _profile_of(self, account: Account) -> TextProfile:
-        names = (name for name in account.all_providers if name in self._text_profiles)
-        return narrowest_profile(self._text_profiles[name] for name in names)
-
-    def _greet(self, arrival: Arrival, client: Client, headers: Headers) -> Greeted | NotTaken:
+    def _greet(self, arrival: Arrival, client: ProvenClient, headers: Headers) -> Greeted | NotTaken:
         """Return who is there, or the refusal that ends it; the body has not been looked at (docs/protocol.md §1.3)."""
         greeted = greet_sender(client, headers, arrival.submission.envelope_from, self._accounts)
         match greeted:
@@ -320,6 +317,11 @@ def _client_of(submission: Submission) -> Client:
     )
 
 
+def _profile_of(account: Account, text_profiles: Mapping[str, TextProfile]) -> TextProfile:
+    names = (name for name in account.all_providers if name in text_profiles)
+    return narrowest_profile(text_profiles[name] for name in names)
+
+
 def _raise_or_return(read: MailRead | Unreadable) -> Reading:
     """Return the reading. Raises `Unreadable` when there is none."""
     found = read if isinstance(read, Unreadable) else read.reading
@@ -330,4 +332,4 @@ def _raise_or_return(read: MailRead | Unreadable) -> Reading:
 
 def _first_mode(modes: Iterable[Mode | None], listener_mode: Mode) -> Mode:
     """Return how to read a mail that may be any of these accounts': leniently if any of them would."""
-    return Mode.LENIENT if Mode.LENIENT in {mode or listener_mode for mode in modes} else Mode.STRICT
+    return Mode.LENIENT if any((mode or listener_mode) is Mode.LENIENT for mode in modes) else Mode.STRICT

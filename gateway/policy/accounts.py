@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, unique
+from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from types import MappingProxyType
 from typing import Annotated, Self
@@ -352,7 +353,7 @@ class Accounts:
     key of one has not been read.
     """
 
-    __slots__ = ("_accounts", "_by_name", "_keys")
+    __slots__ = ("_accounts", "_by_name", "_find_owners", "_keys")
 
     def __init__(self, accounts: Iterable[Account]) -> None:
         self._accounts = tuple(accounts)
@@ -361,6 +362,7 @@ class Accounts:
             if by_name.setdefault(account.name, account) is not account:
                 raise ValueError(f'two accounts are called "{account.name}"')
         self._by_name: Mapping[str, Account] = MappingProxyType(by_name)
+        self._find_owners = lru_cache(maxsize=1_024)(partial(_find_owners, self._accounts))
         self._keys = KeyRing(key for account in self._accounts for key in _keys_of(account))
 
     def __iter__(self) -> Iterator[Account]:
@@ -373,18 +375,17 @@ class Accounts:
         """Return the account of that name."""
         return self._by_name.get(name)
 
-    def by_keyid(self, keyid: str) -> Account | None:
-        """Return the account whose key it is, or was before, in a time that tells nothing about the keys."""
-        owner = self._keys.find(keyid)
-        return None if owner is None else self._by_name[owner.name]
-
     def find_key(self, keyid: str) -> KeyOwner | None:
-        """Return the same, and whether it is the account's previous one."""
+        """Return whose key it is, or was before, in a time that tells nothing about the keys."""
         return self._keys.find(keyid)
 
     def by_domain(self, domain: str) -> tuple[Account, ...]:
         """Return the accounts the domain of a From: belongs to, in the order of the file; there may be several."""
-        return tuple(account for account in self._accounts if account.owns_domain(domain))
+        return self._find_owners(domain)
+
+
+def _find_owners(accounts: Iterable[Account], domain: str) -> tuple[Account, ...]:
+    return tuple(account for account in accounts if account.owns_domain(domain))
 
 
 def _keys_of(account: Account) -> Iterator[tuple[str, KeyOwner]]:

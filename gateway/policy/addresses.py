@@ -7,6 +7,7 @@ how mail ends up where nobody meant it to.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_ADDRESS_CHARS = 254
 """RFC 5321 §4.5.3.1.3, without the angle brackets."""
@@ -32,9 +33,14 @@ class Address:
 
 def parse_address(text: str) -> Address | None:
     """Return the address that `text` is, or None: no quotes, comments, brackets, routes or encoded words."""
+    return _parse_address(text) if len(text) <= MAX_ADDRESS_CHARS else None
+
+
+@lru_cache(maxsize=1_024)  # the same few addresses stand in nearly all mails
+def _parse_address(text: str) -> Address | None:
     local, at, domain = text.rpartition("@")
     domain = domain.lower()
-    if not at or len(text) > MAX_ADDRESS_CHARS or not text.isascii() or "=?" in local:
+    if not at or not text.isascii() or "=?" in local:
         return None
     if len(local) > _MAX_LOCAL_CHARS or not _LOCAL.fullmatch(local) or not is_domain(domain):
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NewType, TypeGuard
 
 from gateway.policy.accounts import Account, Accounts, AuthMethod
 from gateway.policy.addresses import parse_address
@@ -69,6 +69,10 @@ class Client:
     vouchers: frozenset[Voucher] = frozenset()
     unheard: frozenset[Voucher] = frozenset()  # might have been heard, had the DNS answered
     is_encrypted: bool = False  # the mail came over TLS
+
+
+ProvenClient = NewType("ProvenClient", Client)
+"""A client of which `is_proven` was true: there is no other way to one, which the type checker sees to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +134,12 @@ _GENERATED = (
 
 
 def greet_sender(
-    client: Client, headers: Headers, envelope_from: str, accounts: Accounts
+    client: ProvenClient, headers: Headers, envelope_from: str, accounts: Accounts
 ) -> Greeted | Stranger | NotAnOrder:
     """Return whether this client may be answered in detail, from what precedes the body.
 
     `envelope_from` is "" or "<>" for the null sender.
     """
-    if not is_proven(client, accounts):
-        return NOT_PROVEN
     if envelope_from in {"", "<>"}:
         return NotAnOrder(cause="A bounce (null sender) is not an order")
     if headers.auto_submitted:
@@ -176,7 +178,7 @@ def check_key(greeted: Greeted, keyid: str | None, accounts: Accounts) -> Allowe
     return Allowed(account=account, proof=proof, has_previous_key=owner.is_previous)
 
 
-def is_proven(client: Client, accounts: Accounts) -> bool:
+def is_proven(client: Client, accounts: Accounts) -> TypeGuard[ProvenClient]:
     """True when the client is proven for some account: it may be told more than a stranger."""
     return any(prove_client(client, account) for account in accounts)
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from gateway.store.database import Database, connect
 from gateway.store.durations import timed
 from gateway.store.errors import StoreUnavailable, StoreUnusable, translated
+from gateway.store.patience import Patience
 from gateway.store.reserve import Reserve
 from gateway.store.schema import check
 from gateway.store.settings import StoreSettings
@@ -105,12 +106,10 @@ class StoreAccess:
 
     async def _in_time(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Return what the database answers. Raises StoreError, within the deadlines."""
-        with self._watched():
-            # The first timeout cuts the transaction off and waits for its end; the second is for one that has none,
-            # say on a disk that no longer answers
-            async with asyncio.timeout(self._settings.deadline_s + self._settings.busy_timeout_s):
-                async with asyncio.timeout(self._settings.deadline_s):
-                    return await ask()
+        # Out of time, the transaction is cut off and its end waited for; the grace is for one that has none, say on a
+        # disk that no longer answers
+        with self._watched(), Patience(self._settings.deadline_s, grace_s=self._settings.busy_timeout_s):
+            return await ask()
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -66,7 +66,7 @@ def parse_number(tel: str, home_country: str = "FR") -> Msisdn | Malformed:
 
 def country_of(number: Msisdn) -> str | None:
     """Return the ISO code of the country that `number` belongs to, by its prefix; None for services of no country."""
-    countries = _countries_of_prefix(number.e164)
+    countries = _countries_of_prefix(number.e164[: 1 + _LONGEST_COUNTRY_CODE])
     country = countries[0] if countries else None
     if len(countries) > 1:  # without a number of its own, that of the main one, which is the first
         country = phonenumbers.region_code_for_number(phonenumbers.parse(number.e164)) or country
@@ -78,9 +78,10 @@ def _code_of_country(country: str) -> str:
     return str(phonenumbers.country_code_for_region(country))
 
 
-def _countries_of_prefix(e164: str) -> Sequence[str]:
+@lru_cache(maxsize=1_000)  # every beginning there is
+def _countries_of_prefix(prefix: str) -> Sequence[str]:
     """Return the countries that share the number's country code, the main one first. No code begins another."""
-    codes = (int(e164[1:end]) for end in range(2, _LONGEST_COUNTRY_CODE + 2))
+    codes = (int(prefix[1:end]) for end in range(2, _LONGEST_COUNTRY_CODE + 2))
     found = (phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code) for code in codes)
     return next(filter(None, found), ())
 

@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from gateway.policy.accounts import Account, Accounts, Priority
+from gateway.policy.keys import KeyOwner
 from tests.support.accounts import KEYID, make_account
 
 
@@ -124,7 +125,8 @@ def test_account_is_found_by_name_key_and_domain() -> None:
     accounts = Accounts([first, other])
 
     assert (accounts.by_name("mairie"), accounts.by_name("nobody")) == (other, None)
-    assert (accounts.by_keyid(KEYID), accounts.by_keyid("5f0b1d8f")) == (first, other)
+    assert accounts.find_key(KEYID) == KeyOwner(name=first.name, is_previous=False)
+    assert accounts.find_key("5f0b1d8f") == KeyOwner(name="mairie", is_previous=False)
     assert accounts.by_domain("masociete.com") == (first, other)
     assert accounts.by_domain("mail.masociete.com") == (other,)
     assert accounts.by_domain("nobody.fr") == ()
@@ -133,7 +135,7 @@ def test_account_is_found_by_name_key_and_domain() -> None:
 
 @pytest.mark.parametrize("keyid", ["", KEYID[:-1], KEYID + "0", KEYID.upper(), "é", "\udce9", "x" * 10_000])
 def test_other_key_finds_nothing(keyid: str) -> None:
-    assert Accounts([make_account()]).by_keyid(keyid) is None
+    assert Accounts([make_account()]).find_key(keyid) is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.policy.accounts import Accounts, AuthMethod
 from gateway.policy.sender import (
+    NOT_PROVEN,
     Allowed,
     Client,
     ClientCertificate,
@@ -115,8 +116,10 @@ def test_certificate_proves_the_accounts_that_name_it(
     assert prove_client(shown, account) is (AuthMethod.TLS_CLIENT_CERT if is_enough else None)
 
 
-def greet(who: Client, what: Headers, envelope_from: str = "relay@elsewhere.example") -> object:
-    return greet_sender(who, what, envelope_from, ACCOUNTS)
+def greet(
+    who: Client, what: Headers, envelope_from: str = "relay@elsewhere.example", *, accounts: Accounts = ACCOUNTS
+) -> object:
+    return greet_sender(who, what, envelope_from, accounts) if is_proven(who, accounts) else NOT_PROVEN
 
 
 def test_proven_client_with_a_domain_of_somebody_here_is_greeted() -> None:
@@ -163,7 +166,7 @@ def test_mail_that_a_program_wrote_by_itself_is_an_order_where_the_account_says_
     generated = replace(headers(), auto_generated=True)
     willing = OPEN.model_copy(update={"auto_generated": True})
 
-    assert greet_sender(client(), generated, "a@open.fr", Accounts([willing])) == Greeted(
+    assert greet(client(), generated, accounts=Accounts([willing])) == Greeted(
         client=client(), domain="open.fr", owners=(willing,)
     )
     refused = greet(client(), generated)
