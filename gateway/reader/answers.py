@@ -223,7 +223,9 @@ def _decode(data: bytes) -> _Said:
     try:
         return _DECODER.decode(data)
     except UnicodeDecodeError:  # half of a surrogate pair
-        said: _Said = msgspec.convert(json.loads(data.decode("utf-8", "surrogatepass")), _Said)
+        text = data.decode("utf-8", "surrogatepass")
+        _DECODER.decode(text.encode("utf-8", "replace"))  # without it: what does not fit shall take no memory below
+        said: _Said = msgspec.convert(json.loads(text), _Said)
         return said
 
 

@@ -1,6 +1,7 @@
 """What goes over the wire between a child and its parent: nothing is lost, nothing foreign is believed."""
 
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields
@@ -214,6 +215,20 @@ def test_nesting_without_end_is_garbled() -> None:
     for data in (b"[" * 200_000, b'["failed","\xed\xa0\x80",' + b"[" * 200_000):
         with pytest.raises(Garbled):
             decode_answer(data)
+
+
+@pytest.mark.parametrize("text", ["<1@b>", HALF])
+def test_what_does_not_fit_takes_no_memory(text: str) -> None:
+    data = write_plain(["read", [text, "REST"]]).replace(b'"REST"', b"[]," * 300_000 + b"[]")
+    tracemalloc.start()
+    try:
+        with pytest.raises(Garbled):
+            decode_answer(data)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 10 * len(data)  # each list alone would be 20 times as large as what stands for it
 
 
 def test_the_longest_answer_leaves_room_for_the_longest_texts() -> None:
