@@ -8,12 +8,12 @@ import typer
 from gateway.cli.client import CertificateOption, ListenerOption, PeerOption, Said, TlsOption, UserOption, compose
 from gateway.cli.exits import BAD, OK, STORE_OR_NETWORK, ConfigOption, JsonOption
 from gateway.cli.mail_file import FileArgument, SenderOption, find_sender, read_mail, receive
+from gateway.cli.opening import opened
 from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.daemon.building import build_intake, inline_reader
 from gateway.intake import Reply, Submission
 from gateway.log import register_secrets, set_up_logging
-from gateway.store import Store
 
 LISTENER = "inject"
 """Where such mails came in, in the store."""
@@ -56,8 +56,7 @@ def inject(
 
 
 async def _submit(settings: Config, submission: Submission) -> Reply:
-    store = await Store.open(settings.store)
-    try:
+    async with opened(settings) as store:
         intake = build_intake(
             settings,
             store=store,
@@ -67,8 +66,6 @@ async def _submit(settings: Config, submission: Submission) -> Reply:
             on_report=_nobody_to_wake,
         )
         return await intake.submit(submission)
-    finally:
-        await store.close()
 
 
 def _nobody_to_wake(_account: str | None = None) -> None:

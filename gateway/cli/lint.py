@@ -22,7 +22,7 @@ from gateway.cli.client import (
 )
 from gateway.cli.exits import BAD, OK, ConfigOption, JsonOption
 from gateway.cli.mail_file import FileArgument, SenderOption, find_sender, read_mail, receive
-from gateway.cli.plain import visible
+from gateway.cli.plain import new_console
 from gateway.cli.schema_findings import find_schema_faults
 from gateway.clock import SystemClock
 from gateway.config import Config, load
@@ -39,6 +39,7 @@ from gateway.policy.sender import NOT_PROVEN
 from gateway.protocol.envoi import Mode
 from gateway.store import Store, StoreError
 from gateway.store.base import Foreseen, Order
+from gateway.text.visible import visible
 
 LISTENER = "lint"
 
@@ -93,7 +94,7 @@ def lint(
     if as_json:
         print(json.dumps(asdict(findings), default=datetime.isoformat))
     else:
-        _Page(Console(highlight=False, markup=False, emoji=False, soft_wrap=True)).show(findings)
+        _Page(new_console()).show(findings)
     raise typer.Exit(OK if findings.ok else BAD)
 
 
