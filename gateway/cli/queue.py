@@ -1,12 +1,10 @@
 """`mail2sms queue`: SMS that wait, and what to do about them. A running gateway need not be told."""
 
-import functools
-import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +13,7 @@ from gateway.cli import new_group
 from gateway.cli.exits import BAD, ConfigOption, JsonOption
 from gateway.cli.opening import new_stories, with_store, with_stories
 from gateway.cli.plain import new_console, printed_json, read_since, shown_time
+from gateway.cli.sharing import with_options
 from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.daemon.building import report_rules
@@ -66,33 +65,13 @@ class Marks:
     envoi: EnvoiOption = None
 
 
-def _with_marks(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command as it is called: with an option for each mark, in place of all marks together."""
-    own = inspect.signature(command)
-    options = inspect.signature(Marks).parameters
-
-    @functools.wraps(command)
-    def asked(**given: Any) -> None:  # noqa: ANN401 whatever the options are
-        marks = Marks(**{name: given.pop(name) for name in options})
-        command(**given, marks=marks)
-
-    parameters = [
-        option
-        for parameter in own.parameters.values()
-        for option in (options.values() if parameter.annotation is Marks else (parameter,))
-    ]
-    asked.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    asked.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return asked
-
-
 @queue.callback()
 def _queue() -> None:
     """Show SMS that wait; hold, release, try again or cancel them."""
 
 
 @queue.command("list")
-@_with_marks
+@with_options
 def show_all(
     *,
     config: ConfigOption,
@@ -173,7 +152,7 @@ def _show_row(console: Console, row: QueueRow) -> None:
 
 
 @queue.command("hold")
-@_with_marks
+@with_options
 def hold(
     ids: IdsArgument = None,
     *,
@@ -187,7 +166,7 @@ def hold(
 
 
 @queue.command("release")
-@_with_marks
+@with_options
 def release(
     ids: IdsArgument = None,
     *,
@@ -201,7 +180,7 @@ def release(
 
 
 @queue.command("retry")
-@_with_marks
+@with_options
 def retry(
     ids: IdsArgument = None,
     *,
@@ -221,7 +200,7 @@ def retry(
 
 
 @queue.command("cancel")
-@_with_marks
+@with_options
 def cancel(
     ids: IdsArgument = None,
     *,
