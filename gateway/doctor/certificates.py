@@ -58,7 +58,7 @@ async def compare_served(subject: Subject, where: str, met: Encounter) -> AsyncI
         return
     yield _says.warning(
         f"{where}: serves another certificate than that of the file, good until {_day(expires_at)}",
-        "systemctl reload mail2sms; if that does not help, its log says why: certificate_unusable",
+        "systemctl reload mail2sms (SIGHUP); if that does not help, its log says why: certificate_unusable",
     )
 
 

@@ -41,7 +41,7 @@ async def test_an_expired_certificate_is_a_failure(write: Write, tmp_path: Path)
 
 
 async def test_a_certificate_that_runs_out_soon_is_a_warning(write: Write, tmp_path: Path) -> None:
-    later = ManualClock(SystemClock().now() + timedelta(days=61))
+    later = ManualClock(SystemClock().now() + timedelta(days=61, hours=12))  # in the middle of a day of it
     checkup = await look_at(write, make_certificate(tmp_path, days=90), later)
 
     finding = find(checkup, "runs out in 28 days")
