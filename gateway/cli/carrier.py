@@ -10,8 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from gateway.cli import new_group
+from gateway.cli.arguments import read_number
 from gateway.cli.exits import BAD, STORE_OR_NETWORK, ConfigOption, JsonOption
-from gateway.cli.terminal import visible
 from gateway.clock import SystemClock
 from gateway.config import load
 from gateway.providers.base import (
@@ -24,7 +24,7 @@ from gateway.providers.base import (
     Untold,
 )
 from gateway.providers.registry import build_provider
-from gateway.text.msisdn import Malformed, parse_number
+from gateway.text.visible import visible
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ def count(
     text = sys.stdin.read(_MOST_TEXT + 1).removesuffix("\n") if text == "-" else text
     if len(text) > _MOST_TEXT:
         raise typer.BadParameter(f"longer than {_MOST_TEXT} characters", param_hint="TEXT")
-    msisdn = _read_number(number)
+    msisdn = read_number(number)
     options = SendOptions(account_key="", originator=originator, nostop=nostop, ucs2=ucs2)
 
     async def ask(provider: Provider) -> None:
@@ -101,7 +101,7 @@ def hlr(context: typer.Context, numbers: NumbersArgument, *, config: ConfigOptio
 
     Exit status 1 when one of them is in use nowhere, as far as the carrier knows.
     """
-    msisdns = list(dict.fromkeys(map(_read_number, numbers)))
+    msisdns = list(dict.fromkeys(map(read_number, numbers)))
 
     async def ask(provider: Provider) -> None:
         if not isinstance(provider, LooksAtNumbers):
@@ -149,7 +149,7 @@ def optouts(
     """
     if add is not None and remove is not None:
         raise typer.BadParameter("one at a time", param_hint="--add, --remove")
-    change = None if add is None and remove is None else _read_number(add or remove or "")
+    change = None if add is None and remove is None else read_number(add or remove or "")
 
     async def ask(provider: Provider) -> None:
         if not isinstance(provider, KeepsOptOuts):
@@ -200,13 +200,6 @@ def _told(answer: T | Untold) -> T:
 
 def _cannot(provider: Provider, what: str) -> typer.BadParameter:
     return typer.BadParameter(f"{provider.name} {what}", param_hint="NAME")
-
-
-def _read_number(text: str) -> str:
-    number = parse_number(text)
-    if isinstance(number, Malformed):
-        raise typer.BadParameter(number.reason, param_hint="NUMBER")
-    return number.e164
 
 
 def _print_json(value: object) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.mail_file import find_sender, receive
 from gateway.config import Config
 from gateway.intake import ClientCertificate, Reply, Submission
 from gateway.smtp import replies
@@ -32,13 +33,21 @@ TlsOption = Annotated[bool, typer.Option("--tls", help="It comes over TLS; with 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What the command line says of the client."""
+    """What the command line says of the client; each of it is an option."""
 
-    peer: str
-    listener: str | None = None
-    user: str | None = None
-    certificate: Path | None = None
-    is_encrypted: bool = False
+    peer: PeerOption = "127.0.0.1"
+    listener: ListenerOption = None
+    user: UserOption = None
+    certificate: CertificateOption = None
+    is_encrypted: TlsOption = False
+
+
+def bring(mail: bytes, sender: str | None, said: Said, settings: Config, *, default: str) -> Submission | Reply:
+    """Return the mail of a file as such a client brings it, or the reply to it; `sender` None: that of its From:."""
+    content = receive(mail, settings.smtp)
+    if isinstance(content, Reply):
+        return content
+    return compose(content, find_sender(content) if sender is None else sender, said, settings, default=default)
 
 
 def compose(content: bytes, envelope_from: str, said: Said, settings: Config, *, default: str) -> Submission | Reply:

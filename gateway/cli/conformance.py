@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.exits import BAD, OK, JsonOption
+from gateway.cli.plain import new_table_console
 from gateway.clock import SystemClock
 from gateway.conformance import (
     Case,
@@ -29,46 +30,50 @@ from gateway.conformance import (
     to_junit,
 )
 
-_FILE_COLUMNS = 240
-"""How wide the table is where nobody's terminal says so."""
-
 _STYLES = {Result.PASSED: "green", Result.FAILED: "bold red", Result.SKIPPED: "yellow"}
+
+AddressArgument = Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where the gateway under test takes mail.")]
+ReportsOption = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Listen here for Ack and Not: the smarthost of the gateway."),
+]
+SandboxOption = Annotated[
+    str | None, typer.Option(metavar="URL", help="The carrier sandbox behind the gateway: compare the SMS.")
+]
+LevelOption = Annotated[
+    Level, typer.Option(help="lenient: tolerances must be granted; strict: they may be refused as documented.")
+]
+KeyOption = Annotated[str, typer.Option(metavar="KEY", help="The keyid of the account to play with.")]
+DomainOption = Annotated[str, typer.Option(help="A domain of that account.")]
+OtherDomainOption = Annotated[
+    str | None, typer.Option(metavar="DOMAIN", help="A domain of another account of the gateway.")
+]
+RecipientOption = Annotated[str, typer.Option(metavar="ADDR", help="The address that mails for the gateway go to.")]
+SenderOption = Annotated[
+    str | None, typer.Option(metavar="ADDR", help="Who the mails come from; alerte@DOMAIN unless given.")
+]
+OnlyOption = Annotated[
+    str | None, typer.Option(metavar="PATTERN", help="Play these cases: 6*, *files*, or a section as 6.2.")
+]
+JunitOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML, too.")]
+TimeoutOption = Annotated[float, typer.Option(metavar="S", min=0.1, max=3600, help="Seconds that each case may take.")]
 
 
 def conformance(
-    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Where the gateway under test takes mail.")],
+    address: AddressArgument,
     *,
-    reports: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Listen here for Ack and Not: the smarthost of the gateway."),
-    ] = None,
-    sandbox: Annotated[
-        str | None, typer.Option(metavar="URL", help="The carrier sandbox behind the gateway: compare the SMS.")
-    ] = None,
-    level: Annotated[
-        Level, typer.Option(help="lenient: tolerances must be granted; strict: they may be refused as documented.")
-    ] = Level.LENIENT,
-    account_key: Annotated[
-        str, typer.Option(metavar="KEY", help="The keyid of the account to play with.")
-    ] = "a296464ce012b8ab710a",
-    domain: Annotated[str, typer.Option(help="A domain of that account.")] = "masociete.com",
-    other_domain: Annotated[
-        str | None, typer.Option(metavar="DOMAIN", help="A domain of another account of the gateway.")
-    ] = None,
-    recipient: Annotated[
-        str, typer.Option(metavar="ADDR", help="The address that mails for the gateway go to.")
-    ] = "sendsms@isendpro-api.com",
-    sender: Annotated[
-        str | None, typer.Option(metavar="ADDR", help="Who the mails come from; alerte@DOMAIN unless given.")
-    ] = None,
-    only: Annotated[
-        str | None, typer.Option(metavar="PATTERN", help="Play these cases: 6*, *files*, or a section as 6.2.")
-    ] = None,
+    reports: ReportsOption = None,
+    sandbox: SandboxOption = None,
+    level: LevelOption = Level.LENIENT,
+    account_key: KeyOption = "a296464ce012b8ab710a",
+    domain: DomainOption = "masociete.com",
+    other_domain: OtherDomainOption = None,
+    recipient: RecipientOption = "sendsms@isendpro-api.com",
+    sender: SenderOption = None,
+    only: OnlyOption = None,
     as_json: JsonOption = False,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML, too.")] = None,
-    timeout: Annotated[
-        float, typer.Option(metavar="S", min=0.1, max=3600, help="Seconds that each case may take.")
-    ] = 20.0,
+    junit: JunitOption = None,
+    timeout: TimeoutOption = 20.0,
 ) -> None:
     """Play a corpus of mails against any gateway and judge what comes back.
 
@@ -134,8 +139,7 @@ def _show_progress(play: Play, cases: Sequence[Case]) -> Run:
 
 
 def _print_table(run: Run) -> None:
-    width = None if sys.stdout.isatty() else _FILE_COLUMNS
-    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    console = new_table_console()
     table = Table("Case", "Section", "Verdict", "What differed", box=None, pad_edge=False)
     for verdict in run.verdicts:
         table.add_row(

@@ -1,22 +1,21 @@
 """`mail2sms credit`: what accounts may still send (docs/protocol.md §10.2). A running gateway need not be told."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from gateway.cli import new_group
+from gateway.cli.arguments import check_account, not_an_account
 from gateway.cli.exits import ConfigOption, JsonOption
+from gateway.cli.opening import with_store
 from gateway.clock import SystemClock
-from gateway.config import Config, load
+from gateway.config import load
 from gateway.store import Store
 from gateway.store.base import Credit
-
-T = TypeVar("T")
 
 _MOST_PARTS = 1_000_000_000
 
@@ -44,11 +43,11 @@ def show(
     Of the accounts of the configuration, and of those that were in it once.
     """
     settings = load(config)
-    known = {one.account: one for one in _run(settings, Store.credits, read_only=True)}
+    known = {one.account: one for one in with_store(settings, Store.credits, read_only=True)}
     names = [account.name for account in settings.accounts]
     names += sorted(known.keys() - set(names))
     if name is not None and name not in names:
-        raise _unknown(name)
+        raise not_an_account(name)
     _print([(one, known.get(one)) for one in names if name in (None, one)], as_json=as_json)
 
 
@@ -80,26 +79,10 @@ def _change(
     name: str, config: ConfigOption, step: Callable[[Store, datetime], Awaitable[Credit]], *, as_json: bool
 ) -> None:
     settings = load(config)
-    if name not in {account.name for account in settings.accounts}:
-        raise _unknown(name)
+    check_account(name, settings)
     now = SystemClock().now()
-    changed = _run(settings, lambda store: step(store, now))
+    changed = with_store(settings, lambda store: step(store, now))
     _print([(name, changed)], as_json=as_json)
-
-
-def _unknown(name: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{name} is not an account of this configuration", param_hint="NAME")
-
-
-def _run(settings: Config, step: Callable[[Store], Awaitable[T]], *, read_only: bool = False) -> T:
-    async def run() -> T:
-        store = await Store.open(settings.store, read_only=read_only)
-        try:
-            return await step(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())
 
 
 def _print(found: Sequence[tuple[str, Credit | None]], *, as_json: bool) -> None:

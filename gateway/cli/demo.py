@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gateway.cli.examples import CarrierSms, Example, Outcome, judge, load_examples, read_carrier, read_report
 from gateway.cli.examples.client import submit
+from gateway.cli.plain import new_console
 from gateway.config import load
 from gateway.daemon import Daemon
 from gateway.log import set_up_logging
@@ -98,7 +99,7 @@ def demo(
 ) -> None:
     """Show the whole way of a mail on loopback, with nothing to configure."""
     set_up_logging(form="text", level="error")
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console = new_console()
     with suppress(KeyboardInterrupt):
         all_right = asyncio.run(_run(console, once=once, port=_choose_port(port, once=once)))
         raise typer.Exit(0 if all_right else 1)

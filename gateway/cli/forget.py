@@ -1,18 +1,18 @@
 """`mail2sms forget`."""
 
-import asyncio
 import json
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
+from gateway.cli.arguments import read_number
 from gateway.cli.exits import BAD, OK, ConfigOption, JsonOption
+from gateway.cli.opening import with_store
 from gateway.clock import SystemClock
 from gateway.config import load
-from gateway.store import Store, StoreSettings
+from gateway.store import Store
 from gateway.store.purging import Forgotten
-from gateway.text.msisdn import Malformed, parse_number
 
 _AT_ONCE = 200
 
@@ -32,10 +32,8 @@ def forget(
     theirs to forget.
     """
     settings = load(config)
-    found = parse_number(number)
-    if isinstance(found, Malformed):
-        raise typer.BadParameter(found.reason, param_hint="NUMBER")
-    forgotten = asyncio.run(_forget(settings.store, found.e164))
+    msisdn = read_number(number)
+    forgotten = with_store(settings, lambda store: _forget(store, msisdn))
     if as_json:
         names = ("sms", "mails", "replies", "waiting", "is_on_stop_list")
         print(json.dumps({name: getattr(forgotten, name) for name in names}))
@@ -52,20 +50,16 @@ def _tell(forgotten: Forgotten) -> None:
         print(f"{forgotten.waiting} SMS are in mails that are not over yet: forget the number again when they are.")
 
 
-async def _forget(settings: StoreSettings, msisdn: str) -> Forgotten:
+async def _forget(store: Store, msisdn: str) -> Forgotten:
     now = SystemClock().now()
-    store = await Store.open(settings)
-    try:
-        all_of_it = await store.forget(msisdn, now=now, limit=_AT_ONCE)
-        last = all_of_it
-        while last.sms or last.replies:
-            last = await store.forget(msisdn, now=now, limit=_AT_ONCE)
-            all_of_it = replace(
-                last,
-                sms=all_of_it.sms + last.sms,
-                mails=all_of_it.mails + last.mails,
-                replies=all_of_it.replies + last.replies,
-            )
-    finally:
-        await store.close()
+    all_of_it = await store.forget(msisdn, now=now, limit=_AT_ONCE)
+    last = all_of_it
+    while last.sms or last.replies:
+        last = await store.forget(msisdn, now=now, limit=_AT_ONCE)
+        all_of_it = replace(
+            last,
+            sms=all_of_it.sms + last.sms,
+            mails=all_of_it.mails + last.mails,
+            replies=all_of_it.replies + last.replies,
+        )
     return all_of_it

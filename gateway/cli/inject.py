@@ -5,30 +5,28 @@ import json
 
 import typer
 
-from gateway.cli.client import CertificateOption, ListenerOption, PeerOption, Said, TlsOption, UserOption, compose
+from gateway.cli.client import Said, bring
 from gateway.cli.exits import BAD, OK, STORE_OR_NETWORK, ConfigOption, JsonOption
-from gateway.cli.mail_file import FileArgument, SenderOption, find_sender, read_mail, receive
+from gateway.cli.mail_file import FileArgument, SenderOption, read_mail
+from gateway.cli.opening import opened
+from gateway.cli.sharing import with_options
 from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.daemon.building import build_intake, inline_reader
 from gateway.intake import Reply, Submission
 from gateway.log import register_secrets, set_up_logging
-from gateway.store import Store
 
 LISTENER = "inject"
 """Where such mails came in, in the store."""
 
 
+@with_options
 def inject(
     file: FileArgument,
     *,
     config: ConfigOption,
     sender: SenderOption = None,
-    peer: PeerOption = "127.0.0.1",
-    listener: ListenerOption = None,
-    user: UserOption = None,
-    certificate: CertificateOption = None,
-    tls: TlsOption = False,
+    said: Said,
     as_json: JsonOption = False,
 ) -> None:
     """Submit a mail as if it had come by SMTP, and print the reply.
@@ -36,17 +34,11 @@ def inject(
     It is stored with all it causes; a running gateway sends the SMS and the reports. Line ends become CRLF. Exit status
     0 when it was taken (250), 1 when it was refused (5xx), 4 when it is to be tried again later (4xx).
     """
-    said = Said(peer=peer, listener=listener, user=user, certificate=certificate, is_encrypted=tls)
     mail = read_mail(file)
     settings = load(config)
     register_secrets(settings.secrets)
     set_up_logging(form=settings.log.format, level=settings.log.level)
-    content = receive(mail, settings.smtp)
-    brought: Submission | Reply = (
-        content
-        if isinstance(content, Reply)
-        else compose(content, find_sender(content) if sender is None else sender, said, settings, default=LISTENER)
-    )
+    brought = bring(mail, sender, said, settings, default=LISTENER)
     reply = brought if isinstance(brought, Reply) else asyncio.run(_submit(settings, brought))
     if as_json:
         print(json.dumps({"code": reply.code, "enhanced": reply.enhanced, "text": reply.text}))
@@ -56,8 +48,7 @@ def inject(
 
 
 async def _submit(settings: Config, submission: Submission) -> Reply:
-    store = await Store.open(settings.store)
-    try:
+    async with opened(settings) as store:
         intake = build_intake(
             settings,
             store=store,
@@ -67,8 +58,6 @@ async def _submit(settings: Config, submission: Submission) -> Reply:
             on_report=_nobody_to_wake,
         )
         return await intake.submit(submission)
-    finally:
-        await store.close()
 
 
 def _nobody_to_wake(_account: str | None = None) -> None:

@@ -10,20 +10,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from gateway.cli.client import (
-    CertificateOption,
-    ListenerOption,
-    PeerOption,
-    Said,
-    TlsOption,
-    UserOption,
-    compose,
-    read_peer,
-)
+from gateway.cli.client import Said, bring, read_peer
 from gateway.cli.exits import BAD, OK, ConfigOption, JsonOption
-from gateway.cli.mail_file import FileArgument, SenderOption, find_sender, read_mail, receive
-from gateway.cli.plain import visible
+from gateway.cli.mail_file import FileArgument, SenderOption, read_mail
+from gateway.cli.plain import new_console
 from gateway.cli.schema_findings import find_schema_faults
+from gateway.cli.sharing import with_options
 from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.daemon.building import build_explaining_vouching, build_judge, reading_limits, report_rules
@@ -39,6 +31,7 @@ from gateway.policy.sender import NOT_PROVEN
 from gateway.protocol.envoi import Mode
 from gateway.store import Store, StoreError
 from gateway.store.base import Foreseen, Order
+from gateway.text.visible import visible
 
 LISTENER = "lint"
 
@@ -55,17 +48,14 @@ ModeOption = Annotated[
 ]
 
 
+@with_options
 def lint(
     file: FileArgument,
     *,
     config: ConfigOption,
     strict: ModeOption = None,
     sender: SenderOption = None,
-    peer: PeerOption = "127.0.0.1",
-    listener: ListenerOption = None,
-    user: UserOption = None,
-    certificate: CertificateOption = None,
-    tls: TlsOption = False,
+    said: Said,
     dns: DnsOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,25 +65,19 @@ def lint(
     The store is looked into, if it is there, for the emailId. Line ends become CRLF. Exit status 0 when every SMS would
     go and, with --strict, all of it obeys the schemas; 1 when not.
     """
-    said = Said(peer=peer, listener=listener, user=user, certificate=certificate, is_encrypted=tls)
     mail = read_mail(file)
     settings = load(config)
-    content = receive(mail, settings.smtp)
     mode = None if strict is None else Mode.STRICT if strict else Mode.LENIENT
-    brought = (
-        content
-        if isinstance(content, Reply)
-        else compose(content, find_sender(content) if sender is None else sender, said, settings, default=LISTENER)
-    )
+    brought = bring(mail, sender, said, settings, default=LISTENER)
     if isinstance(brought, Reply):
-        findings = find_in_form(brought, envelope_from=sender or "", peer=read_peer(peer))
+        findings = find_in_form(brought, envelope_from=sender or "", peer=read_peer(said.peer))
     else:
         submission = replace(brought, mode=mode or brought.mode)
         findings = asyncio.run(examine(settings, submission, mode=mode, now=SystemClock().now(), asks_dns=dns))
     if as_json:
         print(json.dumps(asdict(findings), default=datetime.isoformat))
     else:
-        _Page(Console(highlight=False, markup=False, emoji=False, soft_wrap=True)).show(findings)
+        _Page(new_console()).show(findings)
     raise typer.Exit(OK if findings.ok else BAD)
 
 

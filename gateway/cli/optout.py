@@ -5,19 +5,19 @@ import csv
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from gateway.cli import new_group
+from gateway.cli.arguments import check_account, read_number
 from gateway.cli.exits import BAD, STORE_OR_NETWORK, ConfigOption, JsonOption
+from gateway.cli.opening import opened, with_store
 from gateway.cli.optout_file import BadLine, Importing, Listed, NumberFile
 from gateway.cli.progress import show_progress
-from gateway.cli.terminal import visible
 from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.daemon.building import report_rules, stop_rules
@@ -28,8 +28,7 @@ from gateway.reports import ReportWriter
 from gateway.store import Store
 from gateway.store.stoplist import EVERYBODY, OptOut, OptOutSource
 from gateway.text.msisdn import Malformed, parse_number
-
-T = TypeVar("T")
+from gateway.text.visible import visible
 
 _PAGE = 1000
 _MOST_BAD_SHOWN = 1000
@@ -68,7 +67,7 @@ def show(*, config: ConfigOption, account: AccountOption = None, as_json: JsonOp
         if as_json:
             print("[]" if is_first else "]")
 
-    _run(settings, print_all, read_only=True)
+    with_store(settings, print_all, read_only=True)
 
 
 @optout.command("add")
@@ -85,11 +84,11 @@ def add(
     SMS that wait for it are cancelled, with code 11.
     """
     settings = load(config)
-    msisdn, scope = _read_number(number), _read_account(account, settings)
+    msisdn, scope = read_number(number), _read_account(account, settings)
     now = SystemClock().now()
     entry = OptOut(account=scope, msisdn=msisdn, since_at=now, source=OptOutSource.OPERATOR, note=note)
     writer = _new_writer(settings, now)
-    stopped = _run(settings, lambda store: store.stop([entry], stop_rules(settings), now, *writer.both))
+    stopped = with_store(settings, lambda store: store.stop([entry], stop_rules(settings), now, *writer.both))
     if as_json:
         found = {"account": scope, "msisdn": msisdn, "added": bool(stopped.added)}
         print(json.dumps(found | {"cancelled": len(stopped.cancelled)}))
@@ -107,7 +106,7 @@ def remove(
     Only do so when its owner asks for it. Exit status 1 when it was not on the list.
     """
     settings = load(config)
-    msisdn = _read_number(number)
+    msisdn = read_number(number)
     scope = None if account is None else _read_account(account, settings, may_be_gone=True)
     now = SystemClock().now()
 
@@ -115,7 +114,7 @@ def remove(
         removed = await store.lift_stop(msisdn, scope, stop_rules(settings), now)
         return removed, await _everybodys(store, msisdn)
 
-    removed, left = _run(settings, lift)
+    removed, left = with_store(settings, lift)
     if as_json:
         print(json.dumps([_plain(one) for one in removed]))
     else:
@@ -141,7 +140,7 @@ def export(*, config: ConfigOption, account: AccountOption = None) -> None:
             note = _as_text(visible(" ".join((one.note or "").split())))  # a line is an entry
             writer.writerow([one.account, one.msisdn, one.since_at.isoformat(), one.source.value, note])
 
-    _run(settings, print_all, read_only=True)
+    with_store(settings, print_all, read_only=True)
 
 
 def _as_text(cell: str) -> str:
@@ -239,7 +238,7 @@ async def _import_from_carrier(settings: Config, name: str, scope: str | None) -
 
 
 async def _import(settings: Config, source: OptOutSource, take: Callable[[Importing], Awaitable[None]]) -> Importing:
-    async with _opened(settings, read_only=False) as store:
+    async with opened(settings) as store:
         importing = Importing(store, stop_rules(settings), partial(_new_writer, settings), source, SystemClock())
         await take(importing)
         return importing
@@ -262,18 +261,11 @@ def _print_imported(importing: Importing, *, as_json: bool) -> None:
 # --- what the commands share -----------------------------------------------------------------------------------------
 
 
-def _read_number(number: str) -> str:
-    parsed = parse_number(number)
-    if isinstance(parsed, Malformed):
-        raise typer.BadParameter(parsed.reason, param_hint="NUMBER")
-    return parsed.e164
-
-
 def _read_account(name: str | None, settings: Config, *, may_be_gone: bool = False) -> str:
     if name is None or name == EVERYBODY:
         return EVERYBODY
-    if not may_be_gone and name not in {account.name for account in settings.accounts}:
-        raise typer.BadParameter(f"{name} is not an account of this configuration", param_hint="--account")
+    if not may_be_gone:
+        check_account(name, settings, hint="--account")
     return name
 
 
@@ -308,23 +300,6 @@ def _written(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-@asynccontextmanager
-async def _opened(settings: Config, *, read_only: bool) -> AsyncIterator[Store]:
-    store = await Store.open(settings.store, read_only=read_only)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
 def _new_writer(settings: Config, now: datetime) -> ReportWriter:
     accounts = Accounts(settings.accounts)
     return ReportWriter(now=now, rules=report_rules(settings), accounts=lambda: accounts)
-
-
-def _run(settings: Config, step: Callable[[Store], Awaitable[T]], *, read_only: bool = False) -> T:
-    async def run() -> T:
-        async with _opened(settings, read_only=read_only) as store:
-            return await step(store)
-
-    return asyncio.run(run())

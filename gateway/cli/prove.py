@@ -18,14 +18,12 @@ from rich.text import Text
 
 from gateway.cli import new_group
 from gateway.cli.exits import BAD, OK, JsonOption
+from gateway.cli.plain import new_table_console
 from gateway.clock import SystemClock
 from gateway.proof import PLANS, Ending, Matrix, MatrixRow, Proof, Rounds, RoundsRun, Step, to_json
 from gateway.proof.ledger import Harm
 from gateway.proof.results import describe_counts, describe_states
 from gateway.store import StoreSettings
-
-_FILE_COLUMNS = 240
-"""How wide the table is where nobody's terminal says so."""
 
 _MOST_FAULTS = 20
 _MOST_ROUNDS = 10_000
@@ -130,8 +128,7 @@ def _show_progress(steps: Sequence[Step], rounds: int, matrix: Matrix, random_pa
 
 def print_proof(proof: Proof) -> None:
     """Print the matrix, the rounds, and what it all comes to."""
-    width = None if sys.stdout.isatty() else _FILE_COLUMNS
-    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    console = new_table_console()
     if proof.rows:
         _print_matrix(console, proof.rows)
     if proof.rounds is not None:

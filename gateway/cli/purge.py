@@ -1,6 +1,5 @@
 """`mail2sms purge`."""
 
-import asyncio
 import json
 import sys
 from typing import Annotated
@@ -10,11 +9,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gateway.cli.exits import ConfigOption, JsonOption
+from gateway.cli.opening import with_store
 from gateway.clock import SystemClock
 from gateway.config import load
 from gateway.retention import RetentionSettings
 from gateway.retention import purge as purge_step
-from gateway.store import Store, StoreSettings
+from gateway.store import Store
 
 _DaysOption = typer.Option(metavar="DAYS", min=1, max=36_500, help="Instead of the setting of the same name.")
 
@@ -38,7 +38,8 @@ def purge(
     kept |= {name: days for name, days in wanted.items() if days is not None}
     if kept["records_days"] < kept["contents_days"]:
         raise typer.BadParameter("less than what contents are kept for", param_hint="--records-days")
-    erased = asyncio.run(_purge(settings.store, RetentionSettings.model_validate(kept)))
+    retention = RetentionSettings.model_validate(kept)
+    erased = with_store(settings, lambda store: _purge(store, retention))
     if as_json:
         print(json.dumps(erased))
     else:
@@ -48,23 +49,19 @@ def purge(
         )
 
 
-async def _purge(settings: StoreSettings, retention: RetentionSettings) -> dict[str, int]:
+async def _purge(store: Store, retention: RetentionSettings) -> dict[str, int]:
     now = SystemClock().now()
     erased = dict.fromkeys(("contents_mails", "contents_replies", "mails", "replies", "refusals"), 0)
-    store = await Store.open(settings)
-    try:
-        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-            bar = progress.add_task("mails", total=None)
-            is_last = False
-            while not is_last:
-                step = await purge_step(store, retention, now=now)
-                erased["contents_mails"] += step.contents.mails
-                erased["contents_replies"] += step.contents.replies
-                erased["mails"] += step.records.mails
-                erased["replies"] += step.records.replies
-                erased["refusals"] += step.records.refusals
-                progress.update(bar, completed=erased["contents_mails"] + erased["mails"])
-                is_last = step.is_last
-    finally:
-        await store.close()
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("mails", total=None)
+        is_last = False
+        while not is_last:
+            step = await purge_step(store, retention, now=now)
+            erased["contents_mails"] += step.contents.mails
+            erased["contents_replies"] += step.contents.replies
+            erased["mails"] += step.records.mails
+            erased["replies"] += step.records.replies
+            erased["refusals"] += step.records.refusals
+            progress.update(bar, completed=erased["contents_mails"] + erased["mails"])
+            is_last = step.is_last
     return erased

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
@@ -10,17 +11,10 @@ from rich.console import Console
 
 from gateway.cli import new_group
 from gateway.cli.exits import BAD, ConfigOption, JsonOption
-from gateway.cli.plain import (
-    new_console,
-    new_stories,
-    printed_json,
-    read_since,
-    shown_time,
-    visible,
-    with_store,
-    with_stories,
-)
-from gateway.clock import Clock, SystemClock
+from gateway.cli.opening import new_stories, with_store, with_stories
+from gateway.cli.plain import new_console, printed_json, read_since, shown_time
+from gateway.cli.sharing import with_options
+from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.daemon.building import report_rules
 from gateway.lifecycle import SmsState
@@ -33,6 +27,7 @@ from gateway.store.words import RenderReceipts
 from gateway.stories import Action, Done, Filter, Moved, Page, QueueRow, Stories
 from gateway.stories.desk import Desk
 from gateway.stories.masking import mask_row
+from gateway.text.visible import visible
 
 OPERATOR = "operator"
 
@@ -59,21 +54,29 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="A
 queue = new_group()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """By what SMS are chosen; each mark is an option of its own."""
+
+    account: AccountOption = None
+    provider: ProviderOption = None
+    older_than: OlderOption = None
+    number: NumberOption = None
+    envoi: EnvoiOption = None
+
+
 @queue.callback()
 def _queue() -> None:
     """Show SMS that wait; hold, release, try again or cancel them."""
 
 
 @queue.command("list")
+@with_options
 def show_all(
     *,
     config: ConfigOption,
-    account: AccountOption = None,
-    provider: ProviderOption = None,
+    marks: Marks,
     state: StateOption = None,
-    older_than: OlderOption = None,
-    number: NumberOption = None,
-    envoi: EnvoiOption = None,
     limit: LimitOption = 100,
     masked: MaskOption = False,
     as_json: JsonOption = False,
@@ -83,7 +86,7 @@ def show_all(
     With --state also those that are at their end. Times are in UTC.
     """
     settings = load(config)
-    wanted = _filter(account, provider, state, older_than, number, envoi)
+    wanted = _filter(marks, state)
     rows = with_stories(settings, lambda stories: _read(stories, wanted, limit))
     rows = [mask_row(row) for row in rows] if masked else rows
     if as_json:
@@ -149,50 +152,41 @@ def _show_row(console: Console, row: QueueRow) -> None:
 
 
 @queue.command("hold")
+@with_options
 def hold(
     ids: IdsArgument = None,
     *,
     config: ConfigOption,
-    account: AccountOption = None,
-    provider: ProviderOption = None,
-    older_than: OlderOption = None,
-    number: NumberOption = None,
-    envoi: EnvoiOption = None,
+    marks: Marks,
     as_json: JsonOption = False,
 ) -> None:
     """Keep SMS from being sent until they are released. They still expire at the end of their validity."""
-    wanted = _filter(account, provider, [SmsState.QUEUED], older_than, number, envoi)
+    wanted = _filter(marks, [SmsState.QUEUED])
     _act(Action.HOLD, ids, wanted, config, as_json=as_json)
 
 
 @queue.command("release")
+@with_options
 def release(
     ids: IdsArgument = None,
     *,
     config: ConfigOption,
-    account: AccountOption = None,
-    provider: ProviderOption = None,
-    older_than: OlderOption = None,
-    number: NumberOption = None,
-    envoi: EnvoiOption = None,
+    marks: Marks,
     as_json: JsonOption = False,
 ) -> None:
     """Let go what is held, also by the restoring of a backup."""
-    wanted = _filter(account, provider, [SmsState.HELD], older_than, number, envoi)
+    wanted = _filter(marks, [SmsState.HELD])
     _act(Action.RELEASE, ids, wanted, config, as_json=as_json)
 
 
 @queue.command("retry")
+@with_options
 def retry(
     ids: IdsArgument = None,
     *,
     config: ConfigOption,
-    account: AccountOption = None,
-    provider: ProviderOption = None,
+    marks: Marks,
     state: StateOption = None,
-    older_than: OlderOption = None,
-    number: NumberOption = None,
-    envoi: EnvoiOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -201,25 +195,22 @@ def retry(
     Those that are `uncertain` too, with --yes or after a question: a carrier may have sent them, and they would come
     twice.
     """
-    wanted = _filter(account, provider, state or [SmsState.QUEUED, SmsState.UNCERTAIN], older_than, number, envoi)
+    wanted = _filter(marks, state or [SmsState.QUEUED, SmsState.UNCERTAIN])
     _act(Action.RETRY, ids, wanted, config, yes=yes, as_json=as_json)
 
 
 @queue.command("cancel")
+@with_options
 def cancel(
     ids: IdsArgument = None,
     *,
     config: ConfigOption,
-    account: AccountOption = None,
-    provider: ProviderOption = None,
-    older_than: OlderOption = None,
-    number: NumberOption = None,
-    envoi: EnvoiOption = None,
+    marks: Marks,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Never send SMS that wait, queued or held. Their senders are told, with code 999."""
-    wanted = _filter(account, provider, [SmsState.QUEUED, SmsState.HELD], older_than, number, envoi)
+    wanted = _filter(marks, [SmsState.QUEUED, SmsState.HELD])
     _act(Action.CANCEL, ids, wanted, config, yes=yes, as_json=as_json)
 
 
@@ -238,7 +229,8 @@ def _act(
             "say which: ids, or --account, --provider, --older-than, --number or --envoi", param_hint="ID"
         )
 
-    async def do(store: Store, clock: Clock) -> list[Done]:
+    async def do(store: Store) -> list[Done]:
+        clock = SystemClock()
         stories = new_stories(settings, store, clock)
         rows = await (_by_ids(stories, ids) if ids else _read(stories, wanted, 100_000))
         may_double = _may_double(action, rows, yes=yes)
@@ -293,17 +285,15 @@ def _tell(action: Action, done: Sequence[Done], ids: set[str], *, as_json: bool)
 # --- what the commands share -----------------------------------------------------------------------------------------
 
 
-def _filter(  # noqa: PLR0917 as the options stand
-    account: str | None,
-    provider: str | None,
-    states: Sequence[SmsState] | None,
-    older_than: str | None,
-    number: str | None,
-    envoi: str | None,
-) -> Filter:
-    until = None if older_than is None else read_since(older_than, SystemClock().now(), option="--older-than")
+def _filter(marks: Marks, states: Sequence[SmsState] | None) -> Filter:
+    older_than = marks.older_than
     return Filter(
-        account=account, provider=provider, states=tuple(states or ()), until=until, number=number, envoi=envoi
+        account=marks.account,
+        provider=marks.provider,
+        states=tuple(states or ()),
+        until=None if older_than is None else read_since(older_than, SystemClock().now(), option="--older-than"),
+        number=marks.number,
+        envoi=marks.envoi,
     )
 
 

@@ -1,26 +1,25 @@
 """`mail2sms quota`: what accounts used of their quotas (docs/protocol.md §10.5). A running gateway need not be told."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from gateway.cli import new_group
+from gateway.cli.arguments import check_account
 from gateway.cli.exits import ConfigOption, JsonOption
+from gateway.cli.opening import with_store
 from gateway.clock import SystemClock
-from gateway.config import Config, load
+from gateway.config import load
 from gateway.policy.accounts import Account
 from gateway.policy.addresses import parse_address
 from gateway.policy.quotas import Quota, Unit
 from gateway.store import Store
 from gateway.store.quotas import Standing
 from gateway.text.msisdn import Malformed, parse_number
-
-T = TypeVar("T")
 
 _MICROS = 1_000_000
 
@@ -85,9 +84,8 @@ def show(
     Numbers are printed whole.
     """
     settings = load(config)
-    names = [one.name for one in settings.accounts]
-    if account is not None and account not in names:
-        raise _unknown(account)
+    if account is not None:
+        check_account(account, settings)
     now = SystemClock().now()
 
     async def read(store: Store) -> list[AccountLine]:
@@ -97,7 +95,7 @@ def show(
             if account in {None, one.name}
         ]
 
-    found = _run(settings, read, read_only=True)
+    found = with_store(settings, read, read_only=True)
     if as_json:
         print(json.dumps([asdict(one) for one in found], default=datetime.isoformat))
     else:
@@ -119,10 +117,9 @@ def reset(
     What was held back stays refused, and is not told any more. The volume stays as it is.
     """
     settings = load(config)
-    if account not in {one.name for one in settings.accounts}:
-        raise _unknown(account)
+    check_account(account, settings)
     who = None if subject is None else _read_subject(subject)
-    removed = _run(settings, lambda store: store.reset_quotas(account, who))
+    removed = with_store(settings, lambda store: store.reset_quotas(account, who))
     if as_json:
         print(json.dumps({"account": account, "subject": who, "counters": removed}))
     else:
@@ -141,21 +138,6 @@ def _read_subject(text: str) -> str:
     if isinstance(number, Malformed):
         raise typer.BadParameter(f"{text} is not a number: {number.reason}", param_hint="NUMBER|SENDER")
     return number.e164
-
-
-def _unknown(name: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{name} is not an account of this configuration", param_hint="NAME")
-
-
-def _run(settings: Config, step: Callable[[Store], Awaitable[T]], *, read_only: bool = False) -> T:
-    async def run() -> T:
-        store = await Store.open(settings.store, read_only=read_only)
-        try:
-            return await step(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())
 
 
 def _line(account: Account, standing: Standing) -> AccountLine:

@@ -7,11 +7,14 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.cli.exits import ConfigOption, JsonOption
-from gateway.cli.plain import new_console, printed_json, read_since, shown_span, shown_time, visible, with_stories
+from gateway.cli.opening import with_stories
+from gateway.cli.plain import new_console, printed_json, read_since, shown_time
 from gateway.clock import SystemClock
 from gateway.config import load
 from gateway.lifecycle import SmsState
 from gateway.stories import Stats, StatsBy, StatsRow
+from gateway.text.spans import write_span
+from gateway.text.visible import visible
 
 
 def stats(
@@ -56,7 +59,7 @@ def _show(console: Console, found: Stats) -> None:
     for name in ("SMS", "oldest", "p50", "p95"):
         waiting.add_column(name, justify="right", no_wrap=True)
     for one in found.waiting:
-        spans = [shown_span(seconds) for seconds in (one.oldest_s, one.p50_s, one.p95_s)]
+        spans = [write_span(seconds) for seconds in (one.oldest_s, one.p50_s, one.p95_s)]
         waiting.add_row(visible(one.provider), str(one.sms), *spans)
     console.print(waiting)
 

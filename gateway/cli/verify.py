@@ -2,25 +2,22 @@
 
 import asyncio
 import json
-import sys
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.exits import BAD, OK, ConfigOption, JsonOption
+from gateway.cli.plain import new_table_console
 from gateway.cli.progress import show_progress
 from gateway.clock import SystemClock
 from gateway.config import Config, load
 from gateway.store.verifying import Finding
 from gateway.store.verifying import verify as look
-
-_FILE_COLUMNS = 240
 
 
 def verify(
@@ -61,8 +58,7 @@ async def _verify(config: Config, file: Path | None) -> list[Finding]:
 
 
 def _print_table(findings: list[Finding]) -> None:
-    width = None if sys.stdout.isatty() else _FILE_COLUMNS
-    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    console = new_table_console()
     table = Table("Check", "Found", "What", box=None, pad_edge=False)
     for finding in findings:
         if finding.problem is None:

@@ -7,11 +7,13 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.cli.exits import BAD, ConfigOption, JsonOption
-from gateway.cli.plain import new_console, printed_json, shown_time, visible, with_stories
+from gateway.cli.opening import with_stories
+from gateway.cli.plain import new_console, printed_json, shown_time
 from gateway.config import load
 from gateway.stories import Found, Step, StepKind, Stories, Story
 from gateway.stories.masking import mask_story
 from gateway.text.msisdn import mask
+from gateway.text.visible import visible
 
 _OF_REPORTS = frozenset({StepKind.REPORT_WRITTEN, StepKind.REPORT_STANDS, StepKind.NO_REPORT})
 

@@ -9,13 +9,14 @@ from starlette.routing import Route
 
 from gateway.console.door import LANGUAGE_COOKIE, LOGIN, THEME_COOKIE, YEAR_S, Door, local_path
 from gateway.console.ledger import Ledger
-from gateway.console.rendering import ROOT, render, write_duration
+from gateway.console.rendering import ROOT, render
 from gateway.console.sessions import Sessions
 from gateway.console.surroundings import Surroundings
 from gateway.console.throttle import Throttle
 from gateway.console.visit import THEMES, Visit
 from gateway.console.words import LANGUAGES
 from gateway.errors import GatewayError
+from gateway.text.spans import write_span
 
 _log = structlog.get_logger(__name__)
 
@@ -92,7 +93,7 @@ class Login:
             _log.warning("console_refused", status=403, page=LOGIN, peer=visit.peer, cause="login.wrong")
 
     def _say(self, visit: Visit, status: int, key: str, *, wait_s: float = 0.0) -> Response:
-        problem = visit.say(key, wait=write_duration(wait_s + 1)) if wait_s else visit.say(key)
+        problem = visit.say(key, wait=write_span(wait_s + 1, day=visit.say("word.day"))) if wait_s else visit.say(key)
         given = {"name": visit.form.one("name"), "next": visit.form.one("next"), "problem": problem}
         response = render("login.html", visit, status, **given)
         if wait_s:

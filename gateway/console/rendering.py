@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse
 from gateway.console.visit import Visit
 from gateway.console.words import LANGUAGES, NAMES, has_words, say
 from gateway.text.msisdn import mask
+from gateway.text.spans import write_span
 
 ROOT = "/console"
 STATIC: Mapping[str, str] = {
@@ -26,7 +27,6 @@ LIVE = "every 5s"
 """How often a page looks at what changes by itself, while somebody looks at it."""
 
 _HIDDEN = "•••"
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
 def read_static(name: str) -> bytes:
@@ -97,7 +97,7 @@ def _tools(visit: Visit) -> dict[str, object]:
         return "–" if since is None else duration((visit.now - since) / timedelta(seconds=1))
 
     def duration(seconds: float) -> str:
-        return write_duration(seconds)
+        return write_span(seconds, day=say(language, "word.day"))
 
     def count(value: float) -> str:
         """Thousands apart, as the language has it."""
@@ -107,15 +107,3 @@ def _tools(visit: Visit) -> dict[str, object]:
         "t": t, "name_of": name_of, "tel": tel, "text": text, "when": when, "age": age, "duration": duration,
         "count": count, "zone": f"{visit.now.astimezone():%Z}",
     }  # fmt: skip
-
-
-def write_duration(seconds: float) -> str:
-    """Return it in its two largest units."""
-    whole = max(0, int(seconds))
-    if whole < _MINUTE_S:
-        return f"{whole} s"
-    if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S} min"
-    if whole < _DAY_S:
-        return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S:02} min"
-    return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"

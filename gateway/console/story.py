@@ -15,6 +15,7 @@ from gateway.console.telling import ShownStep, is_over, show_step
 from gateway.console.visit import Visit
 from gateway.lifecycle import SmsState
 from gateway.stories import Action, StepKind, Story
+from gateway.text.visible import visible
 
 _MOST_REPORTS = 50
 _MOST_RAW_CHARS = 200_000
@@ -92,17 +93,14 @@ class StoryPages:
             visit,
             id=id_,
             mail=mail,
-            raw=visible(_KEYID.sub(r"\1********", raw[:_MOST_RAW_CHARS])),
+            raw=_visible(_KEYID.sub(r"\1********", raw[:_MOST_RAW_CHARS])),
             cut=max(0, len(raw) - _MOST_RAW_CHARS),
-            reports=[(report, visible(report.body.decode("iso-8859-1"))) for report in reports],
+            reports=[(report, _visible(report.body.decode("iso-8859-1"))) for report in reports],
         )
 
 
-def visible(text: str) -> str:
-    """Return text whose control characters are seen, and do nothing: no terminal, no direction of writing."""
-    return "".join(
-        one if one.isprintable() or one in "\n\t" else "" if one == "\r" else f"\\u{ord(one):04x}" for one in text
-    )
+def _visible(text: str) -> str:
+    return visible(text.replace("\r", ""), spared="\n\t")
 
 
 def _order(action: str) -> int:

@@ -7,13 +7,8 @@ from datetime import datetime
 from gateway.console.visit import Visit
 from gateway.console.words import WORDS, has_words
 from gateway.stories import Step, StepKind
-from gateway.stories.masking import NUMBERS, RECIPIENT, mask_recipient
-from gateway.text.msisdn import mask
+from gateway.stories.masking import Openness, mask_value, openness_of
 
-_TEXTS = frozenset(
-    {"text", "raw", "forced_by", "subject", "sentence", "notes", "reason", "cause", "detail", "what", "note"}
-)
-"""May hold what somebody wrote, or a whole number in the middle of a sentence."""
 _WORDS_OF = {
     "state": "state", "verdict": "event", "word": "event", "kind": "report", "action": "action", "what": "next",
 }  # fmt: skip
@@ -75,12 +70,13 @@ def _detail(key: str, value: object, visit: Visit) -> Detail | None:
 
 
 def _veil(key: str, value: object) -> str | None:
-    """Return what stands in place of a value that holds a text or a number; None: it holds neither."""
-    if key in _TEXTS:
+    """Return what stands in place of a value that may hold a text or a number; None: it is shown as it is."""
+    if openness_of(key) > Openness.FACT:
         return _HIDDEN
-    if key in NUMBERS:
-        return mask(str(value))
-    return mask_recipient(value) if key == RECIPIENT and isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    shown = mask_value(key, value)
+    return None if shown == value else shown
 
 
 def _label(key: str, visit: Visit) -> str:

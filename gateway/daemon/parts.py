@@ -77,6 +77,7 @@ class Parts:
         config, clock, store = ground.config, ground.clock, ground.store
         self.present = Present(config, clock)
         self._mailer_bell, self._dispatcher_bell, self._sync_bell = Bell(), Bell(), Bell()
+        self._build_learning()
         self._build_sending()
         self._build_taking()
         self._build_replies()
@@ -109,8 +110,29 @@ class Parts:
             "turnaways": self.turnaways,
         }
 
+    def _build_learning(self) -> None:
+        """Make what learns later of the fate of SMS, told by carriers or asked of them."""
+        config, clock, store, present = self._ground.config, self._ground.clock, self._ground.store, self.present
+        self.receipts = Receipts(
+            store=store,
+            clock=clock,
+            accounts=lambda: present.accounts,
+            rules=report_rules(config),
+            mailer_bell=self._mailer_bell,
+            can_ask=present.can_ask,
+        )
+        self.inquiries = Inquiries(
+            store=store,
+            receipts=self.receipts,
+            clock=clock,
+            accounts=lambda: present.accounts,
+            providers=lambda: present.providers,
+            windows_s=asking_windows(config),
+            poll_s=config.janitor.every_s,
+        )
+
     def _build_sending(self) -> None:
-        """Make what sends SMS and mails, and what learns of their fate."""
+        """Make what sends SMS and mails, and what puts right what went wrong with them."""
         config, clock, store, present = self._ground.config, self._ground.clock, self._ground.store, self.present
         outcomes = Outcomes(
             store=store,
@@ -119,14 +141,6 @@ class Parts:
             rules=report_rules(config),
             mailer_bell=self._mailer_bell,
             dispatcher_bell=self._dispatcher_bell,
-            can_ask=present.can_ask,
-        )
-        self.receipts = Receipts(
-            store=store,
-            clock=clock,
-            accounts=lambda: present.accounts,
-            rules=report_rules(config),
-            mailer_bell=self._mailer_bell,
             can_ask=present.can_ask,
         )
         self.dispatcher = Dispatcher(
@@ -153,15 +167,6 @@ class Parts:
             mailer_bell=self._mailer_bell,
             settings=config.janitor,
             receipts=self.receipts,
-        )
-        self.inquiries = Inquiries(
-            store=store,
-            receipts=self.receipts,
-            clock=clock,
-            accounts=lambda: present.accounts,
-            providers=lambda: present.providers,
-            windows_s=asking_windows(config),
-            poll_s=config.janitor.every_s,
         )
 
     def _build_taking(self) -> None:

@@ -24,7 +24,8 @@ from gateway.smtp.tls import TlsUnusable, load_certificate
 _says = Says(Section.TLS)
 
 WARN_BEFORE = timedelta(days=30)
-_RENEW = "renew it (and see why nothing did by itself); the gateway takes a new one up within seconds"
+_CREDENTIALS = Path("/run/credentials")
+"""Where systemd hands files over, as they are when a service starts."""
 
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _SELF_SIGNED = frozenset({18, 19})  # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, ..._SELF_SIGNED_CERT_IN_CHAIN
@@ -57,7 +58,7 @@ async def compare_served(subject: Subject, where: str, met: Encounter) -> AsyncI
         return
     yield _says.warning(
         f"{where}: serves another certificate than that of the file, good until {_day(expires_at)}",
-        "reload the gateway (SIGHUP); if that does not help, its log says why: certificate_unusable",
+        "systemctl reload mail2sms (SIGHUP); if that does not help, its log says why: certificate_unusable",
     )
 
 
@@ -75,16 +76,41 @@ def _look_at_files(subject: Subject, settings: TlsSettings) -> Iterator[Finding]
     try:
         loaded = load_certificate(settings, now)
     except TlsUnusable as error:
-        yield _says.failure(f"the certificate cannot be used: {error}", "put the files right: serve would not start")
+        yield _says.failure(f"the certificate cannot be used: {error}", _mending(settings, now))
         return
     left = loaded.expires_at - now
     if left < WARN_BEFORE:
-        yield _says.warning(f"the certificate runs out in {left.days} days, on {_day(loaded.expires_at)}", _RENEW)
+        yield _says.warning(
+            f"the certificate runs out in {left.days} days, on {_day(loaded.expires_at)}", advise_renewal(settings)
+        )
     else:
         yield _says.ok(f"certificate and key fit; good until {_day(loaded.expires_at)}; TLS 1.2 or later alone")
     yield from _look_at_trust(loaded.context, settings, hostname)
     if settings.client_ca is not None:
         yield from _look_at_client_ca(settings.client_ca, now)
+
+
+def _mending(settings: TlsSettings, now: datetime) -> str:
+    """Return what to do about files that cannot be used."""
+    try:
+        has_run_out = read_expiry(settings.certificate.read_bytes()) <= now
+    except (OSError, ValueError):
+        has_run_out = False
+    if has_run_out:
+        return f"{advise_renewal(settings)}; until then do not stop the gateway, for serve would not start"
+    files = f"certificate = {settings.certificate}, key = {settings.key}"
+    return f"put the files of [smtp.starttls] right: {files}; serve would not start"
+
+
+def advise_renewal(settings: TlsSettings) -> str:
+    """Return how to get a new certificate, and how the gateway gets it."""
+    taken_up = "a gateway at work takes it up within seconds, or at once by systemctl reload mail2sms"
+    if settings.certificate.is_relative_to(_CREDENTIALS):
+        taken_up = "then systemctl restart mail2sms, for a credential stays as it was at the start"
+    return (
+        f"write a new one to {settings.certificate} (certificate of [smtp.starttls]) and its key to {settings.key} "
+        f"(certbot: certbot renew), and see why nothing did so by itself; {taken_up}"
+    )
 
 
 def _look_at_trust(server: ssl.SSLContext, settings: TlsSettings, hostname: str) -> Iterator[Finding]:

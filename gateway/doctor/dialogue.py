@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from gateway.doctor.patience import why
 from gateway.smtp.settings import Tls
+from gateway.text.visible import visible
 
 BANNER_S = 10.5
 """How long the banner may take: a gateway may make strangers wait for it."""
@@ -114,7 +115,7 @@ async def _hear(reader: asyncio.StreamReader, limit_s: float = ANSWER_S) -> list
             line = await reader.readline()
             if not line.endswith(b"\n"):
                 raise EOFError
-            lines.append("".join(one if one.isprintable() else "?" for one in line.decode("latin-1").rstrip("\r\n")))
+            lines.append(visible(line.decode("latin-1").rstrip("\r\n")))
             if lines[-1][3:4] != "-":
                 break
     return lines

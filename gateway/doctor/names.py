@@ -1,7 +1,7 @@
 """The DNS: whether its servers answer, how fast, and whether they know what the gateway and its clients need."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
 
 from gateway.daemon.building import own_hostname
@@ -83,7 +83,7 @@ def _judge_server(server: tuple[str, int], answer: ServerAnswer, needs: list[str
 async def _look_up_hostname(subject: Subject, names: Names) -> Finding:
     hostname = own_hostname(subject.config)
     try:
-        found = (*(await names.find(hostname, "A") or ()), *(await names.find(hostname, "AAAA") or ()))
+        found = await _addresses_of(hostname, names)
     except DnsSilent as error:
         return _says.unknown(f"hostname {hostname}: {error}", "look again later")
     if found:
@@ -101,7 +101,7 @@ async def _look_up_mail(domain: str, names: Names) -> Finding:
         if relays:
             shown = enumerate_names([one.decode() or "." for one in relays])
             return _says.ok(f"mail for {domain} goes to {shown} (MX)")
-        addresses = (*(await names.find(domain, "A") or ()), *(await names.find(domain, "AAAA") or ()))
+        addresses = await _addresses_of(domain, names)
     except DnsSilent as error:
         return _says.unknown(f"mail for {domain}: {error}", "look again later")
     if addresses:
@@ -110,6 +110,11 @@ async def _look_up_mail(domain: str, names: Names) -> Finding:
         f"the DNS does not say where mail for {domain} goes",
         "fine where clients are told this gateway's address; else make an MX entry",
     )
+
+
+async def _addresses_of(host: str, names: Names) -> Sequence[bytes]:
+    """Return its addresses of both kinds. Raises DnsSilent."""
+    return (*(await names.find(host, "A") or ()), *(await names.find(host, "AAAA") or ()))
 
 
 async def _look_up_sender(domain: str, names: Names) -> Finding:

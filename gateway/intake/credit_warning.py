@@ -16,6 +16,8 @@ from gateway.protocol.report import ReportKind
 from gateway.reports import ReportRules
 from gateway.store.base import CreditAlert, CreditWatch, NewReport
 
+_SUBJECT_GONE = "PUSH MSISDN: SMS credit used up / credit SMS epuise"
+
 _LOW = """\
 The SMS credit of the account "{account}" is getting low.
 
@@ -112,6 +114,7 @@ class CreditWarning:
             recipient=self.recipient,
             message_id=f"<{report_id}@{self.rules.hostname}>",
             in_reply_to=None,
+            subject=_SUBJECT_GONE if alert.is_gone else None,
             body=text.encode("iso-8859-1"),
             due_at=alert.at,
             expires_at=alert.at + timedelta(seconds=self.rules.validity_s),

@@ -175,6 +175,11 @@ def create_sqlite_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         return  # and must not even be opened: closing it would drop the locks that SQLite holds in this process
+    except FileNotFoundError as error:
+        raise StoreUnusable(
+            f"there is no folder {path.parent}: is a disk not mounted, or the url in [store] wrong? For a new gateway "
+            f"make it for the user that runs it (install -d -m 0700 -o mail2sms {path.parent}), then try again"
+        ) from error
     except OSError as error:
         raise StoreUnusable(f"{path} cannot be created: {error.strerror}") from error
 

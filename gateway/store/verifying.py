@@ -28,6 +28,10 @@ _EXAMPLES = 5
 _LONGEST_S = 3600.0
 _MOST_PROBLEMS = 100
 _DAMAGED = "the file is damaged: restore a backup"
+_EMPTY = (
+    "the file is empty, and no backup: its copying failed or was cut off, or it is another file; take another backup, "
+    "and look why this one was not written"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,7 @@ async def _look_at_rows(
 ) -> AsyncIterator[Finding]:
     try:
         with translated():
-            mark = await database.read(_check_version)
+            mark = await database.read(partial(_check_version, is_backup=is_backup))
     except StoreUnusable as error:
         yield Finding(check="version", problem=str(error))
         return
@@ -95,8 +99,10 @@ async def _look_at_rows(
         yield await database.read(partial(_look, invariant=invariant, is_counted=is_counted))
 
 
-def _check_version(connection: sa.Connection) -> str | None:
+def _check_version(connection: sa.Connection, *, is_backup: bool) -> str | None:
     """Return what marks it as a copy."""
+    if is_backup and not sa.inspect(connection).get_table_names():
+        raise StoreUnusable(_EMPTY)
     check(connection, may_be_copy=True)
     return copies.find_mark(connection)
 

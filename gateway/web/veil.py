@@ -1,9 +1,9 @@
 """What of an answer somebody may see: numbers masked, texts left out, unless the token has the right.
 
 A story is written for operators, with everything in it. Without the right to texts only what cannot hold one is left of
-it: values that are known to be harmless, and the sentences of steps that quote nobody. Without the right to numbers all
-that looks like one is masked, wherever it stands, down to its last three digits;
-dates and our ids do not look like one.
+it: values that are known to be harmless, and the sentences of steps that quote nobody (`stories.masking`). Without the
+right to numbers all that looks like one is masked, wherever it stands, down to its last three digits; dates and our ids
+do not look like one.
 """
 
 import re
@@ -12,7 +12,8 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
-from gateway.stories import Filter, StepKind
+from gateway.stories import Filter
+from gateway.stories.masking import PLAIN_STEPS, Openness, openness_of, without_answer
 from gateway.web.tokens import Right
 
 _NUMBER = re.compile(r"(?<![0-9A-Za-z])\+?[0-9](?:[ ./()\-]{0,2}[0-9]){7,17}(?![0-9A-Za-z])")
@@ -24,82 +25,7 @@ _IDS = frozenset({"id", "email_id", "envoi_id", "mail_id", "sms_id", "report_id"
 _TEXTS = frozenset({"text", "reason"})
 """Of a row or a story: names of values that quote a text, a mail or a carrier."""
 
-_HARMLESS = frozenset(
-    {
-        "account",
-        "action",
-        "at",
-        "attempts",
-        "balance",
-        "by",
-        "charset",
-        "check",
-        "cipher",
-        "code",
-        "count",
-        "declared_charset",
-        "due_at",
-        "duration_s",
-        "email_id",
-        "encoding",
-        "envelope_from",
-        "envoi_id",
-        "first_at",
-        "first_mail_id",
-        "ground",
-        "header_from",
-        "helo",
-        "is_stop",
-        "kind",
-        "label",
-        "last_at",
-        "listener",
-        "mode",
-        "msisdn",
-        "needs_operator",
-        "number",
-        "parts",
-        "passed",
-        "peer",
-        "position",
-        "proof",
-        "provider",
-        "recipient",
-        "report_id",
-        "reserved",
-        "route",
-        "setting",
-        "settings",
-        "since_at",
-        "size_bytes",
-        "sms",
-        "spent",
-        "state",
-        "tel",
-        "tls",
-        "user",
-        "verdict",
-        "what",
-        "word",
-    }
-)
-"""Of a step's data: names of values that quote none. Whatever is added to a step is left out until it is named here."""
-
-_PLAIN_STEPS = frozenset(
-    kind.value
-    for kind in (
-        StepKind.CONNECTED,
-        StepKind.PROVEN,
-        StepKind.TAKEN,
-        StepKind.DUPLICATE,
-        StepKind.WITHOUT_ID,
-        StepKind.CALLED,
-        StepKind.NO_REPORT,
-        StepKind.CREDIT,
-        StepKind.PURGED,
-    )
-)
-"""Steps whose sentence quotes none."""
+_PLAIN_KINDS = frozenset(kind.value for kind in PLAIN_STEPS)
 
 
 def to_plain(value: object) -> object:
@@ -153,9 +79,14 @@ def _without_values(value: dict[str, object], names: Collection[str]) -> dict[st
 
 def _plain_step(step: dict[str, object]) -> dict[str, object]:
     data = step.get("data")
-    kept = {key: item for key, item in data.items() if key in _HARMLESS} if isinstance(data, dict) else {}
-    sentence = step["sentence"] if step.get("kind") in _PLAIN_STEPS else ""
+    named = data.items() if isinstance(data, dict) else ()
+    kept = {key: _without_answer(item) for key, item in named if openness_of(key) is Openness.PLAIN}
+    sentence = step["sentence"] if step.get("kind") in _PLAIN_KINDS else ""
     return {**step, "sentence": sentence, "data": kept}
+
+
+def _without_answer(value: object) -> object:
+    return without_answer(value) if isinstance(value, str) else value
 
 
 def _without_numbers(value: object) -> object:

@@ -219,6 +219,24 @@ async def test_who_may_only_view_sees_no_number_and_no_text(operator: Operator, 
     )
 
 
+async def test_who_may_only_view_sees_nothing_that_is_not_known_to_be_harmless(
+    operator: Operator, console: House
+) -> None:
+    waits = f"all waits at carrier acme; the carrier's answer: {TEXT}"
+    steps = (
+        Step(kind=StepKind.SMS_QUEUED, at=START, sentence=TEXT, data={"added_tomorrow": TEXT, "max_parts": 7_531}),
+        Step(kind=StepKind.NEXT, at=None, sentence=waits, data={"what": waits, "needs_operator": True}),
+    )
+    console.stories.stories[MAIL_ID] = replace(story(), reason=TEXT, steps=steps)
+    await operator.log_in("vera")
+    page = shown(await operator.get(f"/console/mail/{MAIL_ID}"))
+
+    assert TEXT not in page
+    assert "7531" in page
+    assert "all waits at carrier acme" in page
+    assert "the carrier's answer" not in page
+
+
 async def test_who_may_operate_sees_all(operator: Operator, console: House) -> None:
     console.stories.stories[MAIL_ID] = story()
     await operator.log_in("otto")

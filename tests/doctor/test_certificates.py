@@ -5,6 +5,8 @@ from pathlib import Path
 
 from gateway.clock import SystemClock
 from gateway.doctor import Checkup, Level, Section
+from gateway.doctor.certificates import advise_renewal
+from gateway.smtp.settings import TlsSettings
 from tests.doctor.conftest import Write, find, levels, look, told
 from tests.smtp.house import Pem, make_certificate
 from tests.support.clock import ManualClock
@@ -27,21 +29,43 @@ async def test_an_expired_certificate_is_a_failure(write: Write, tmp_path: Path)
     later = ManualClock(SystemClock().now() + timedelta(days=91))
     checkup = await look_at(write, make_certificate(tmp_path, days=90), later)
 
-    assert find(checkup, "has run out").level is Level.FAILURE
+    finding = find(checkup, "has run out")
+    todo = finding.todo or ""
+
+    assert finding.level is Level.FAILURE
+    assert f"write a new one to {tmp_path}/" in todo
+    assert "(certificate of [smtp.starttls]) and its key to" in todo
+    assert "certbot renew" in todo
+    assert "systemctl reload mail2sms" in todo
+    assert "serve would not start" in todo
 
 
 async def test_a_certificate_that_runs_out_soon_is_a_warning(write: Write, tmp_path: Path) -> None:
-    later = ManualClock(SystemClock().now() + timedelta(days=61))
+    later = ManualClock(SystemClock().now() + timedelta(days=61, hours=12))  # in the middle of a day of it
     checkup = await look_at(write, make_certificate(tmp_path, days=90), later)
 
-    assert find(checkup, "runs out in 28 days").level is Level.WARNING
+    finding = find(checkup, "runs out in 28 days")
+
+    assert finding.level is Level.WARNING
+    assert "systemctl reload mail2sms" in (finding.todo or "")
+
+
+def test_a_certificate_that_is_a_credential_is_taken_up_by_a_restart() -> None:
+    handed = Path("/run/credentials/mail2sms.service")
+    settings = TlsSettings(certificate=handed / "tls.pem", key=handed / "tls.key")
+
+    assert "systemctl restart mail2sms" in advise_renewal(settings)
+    assert "reload" not in advise_renewal(settings)
 
 
 async def test_the_key_of_another_certificate_is_a_failure(write: Write, tmp_path: Path) -> None:
     pem, other = make_certificate(tmp_path), make_certificate(tmp_path, "other.example.org")
     checkup = await look_at(write, Pem(certificate=pem.certificate, key=other.key))
 
-    assert find(checkup, "is not the key of").level is Level.FAILURE
+    finding = find(checkup, "is not the key of")
+
+    assert finding.level is Level.FAILURE
+    assert f"key = {other.key}" in (finding.todo or "")
 
 
 async def test_a_missing_file_is_a_failure(write: Write, tmp_path: Path) -> None:

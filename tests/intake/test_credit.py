@@ -88,6 +88,11 @@ async def test_the_contact_is_told_by_mail_when_the_credit_gets_low_and_when_it_
         assert max(map(len, text.splitlines())) <= 120
     assert [line["event"] for line in lines if line["event"].startswith("credit_")] == ["credit_low", "credit_gone"]
     assert desk.rows("SELECT DISTINCT in_reply_to FROM report WHERE kind = 'credit'") == [(None,)]
+    subjects = {
+        "is getting low" in str(body): subject
+        for subject, body in desk.rows("SELECT subject, body FROM report WHERE kind = 'credit'")
+    }
+    assert subjects == {True: None, False: "PUSH MSISDN: SMS credit used up / credit SMS epuise"}
 
 
 async def test_the_mailer_is_rung_for_a_warning_alone(desk: Desk) -> None:

@@ -65,9 +65,15 @@ async def test_migrate_leaves_another_database_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-async def test_migrate_says_where_it_cannot_create(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnusable, match="cannot be created"):
+async def test_migrate_says_which_folder_is_missing_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable, match=f"there is no folder {tmp_path}/nowhere: .* in .store. wrong.* make it"):
         await migrate(StoreSettings(url=f"sqlite:///{tmp_path}/nowhere/store.db"))
+
+
+async def test_migrate_says_where_it_cannot_create(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnusable, match=f"{tmp_path}/file/store.db cannot be created: Not a directory"):
+        await migrate(StoreSettings(url=f"sqlite:///{tmp_path}/file/store.db"))
 
 
 async def test_migrations_give_the_tables_of_the_code(store: Store) -> None:

@@ -151,6 +151,16 @@ async def test_damaged_pages_are_found(sqlite_settings: StoreSettings) -> None:
     assert await wrong(sqlite_settings) == {"pages"}
 
 
+async def test_an_empty_file_is_said_to_be_no_backup(sqlite_settings: StoreSettings, tmp_path: Path) -> None:
+    empty = tmp_path / "copy.db"
+    empty.touch()
+    (found,) = [each for each in await look(sqlite_settings, empty) if each.problem is not None]
+
+    assert found.check == "version"
+    assert "the file is empty, and no backup" in str(found.problem)
+    assert "migrate" not in str(found.problem)
+
+
 async def test_another_version_is_found(settings: StoreSettings, store: Store) -> None:
     await change(store, "UPDATE alembic_version SET version_num = '0001'")
 
