@@ -13,6 +13,8 @@ from gateway.config import load
 from gateway.lifecycle import SmsState
 from gateway.stories import Stats, StatsBy, StatsRow
 
+_COLUMNS = 240
+
 
 def stats(
     *,
@@ -38,6 +40,7 @@ def stats(
 
 
 def _show(console: Console, found: Stats) -> None:
+    console.width = max(console.width, _COLUMNS)  # rich would make room by leaving out letters, and then all names
     console.print(f"Since {shown_time(found.since)} UTC")
     states = [state.value for state in SmsState if state.value in found.total.states]
     table = Table(box=None, pad_edge=False, header_style="bold")
