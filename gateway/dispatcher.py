@@ -374,6 +374,7 @@ class Dispatcher:
                 code=holding[0].code,
                 hold_s=round(hold.opens_in_s),
                 goes_by=None if following is None else following.name,
+                advice="there: top up (code 12), correct the key (1, 3), or allow our address (14); then reload",
             )
         elif not pausing and hold.opens_in_s <= 0:  # what began before the hold proves nothing
             hold.succeed()

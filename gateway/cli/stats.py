@@ -16,6 +16,8 @@ from gateway.stories import Stats, StatsBy, StatsRow
 from gateway.text.spans import write_span
 from gateway.text.visible import visible
 
+_COLUMNS = 240
+
 
 def stats(
     *,
@@ -41,6 +43,7 @@ def stats(
 
 
 def _show(console: Console, found: Stats) -> None:
+    console.width = max(console.width, _COLUMNS)  # rich would make room by leaving out letters, and then all names
     console.print(f"Since {shown_time(found.since)} UTC")
     states = [state.value for state in SmsState if state.value in found.total.states]
     table = Table(box=None, pad_edge=False, header_style="bold")

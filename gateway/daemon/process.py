@@ -43,6 +43,7 @@ _START_PAUSE_S = 5.0
 _STATUS_EVERY_S = 30.0
 _EXTEND_EVERY_S = 5.0
 _EXTEND_BY_S = 15.0
+_NOT_RELOADED = "all goes on with the configuration before; mend this, try `mail2sms check-config`, and reload again"
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -179,10 +180,10 @@ class _Process:
         except ConfigError as error:
             RELOADED.set(0)
             for problem in error.problems:
-                _log.error("configuration_unusable", problem=str(problem))
+                _log.error("configuration_unusable", problem=str(problem), advice=_NOT_RELOADED)
         except GatewayError as error:
             RELOADED.set(0)
-            _log.error("configuration_unusable", problem=str(error))
+            _log.error("configuration_unusable", problem=str(error), advice=_NOT_RELOADED)
         else:
             RELOADED.set(1)
             _set_up(config)

@@ -32,6 +32,7 @@ _CDATA_START, _CDATA_END = "<![CDATA[", "]]>"
 _DECLARATION = re.compile(r"<\?xml[ \t\n][^<>?]{0,200}+\?>")
 _FORBIDDEN = re.compile(r"<[!?]")
 _ATTRIBUTE = re.compile(r"<[A-Za-z_][^\s<>/=]*+\s++[^\s<>=]++\s*+=\s*+[\"']")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # XML 1.0 §2.2
 _START_TAG = re.compile(r"<[A-Za-z_]")
 _ROOT_TAG = re.compile(r"<(/?)(envoi)[ \t\n]*+>", re.IGNORECASE | re.ASCII)
 _TOKEN = re.compile(
@@ -187,6 +188,9 @@ def _parse_root(excerpt: Excerpt, mode: Mode, notes: list[Tolerated]) -> list[et
     try:
         elements = _parse("".join(_take_literally(excerpt)))
     except etree.XMLSyntaxError as error:
+        if control := _CONTROL.search(excerpt.inner):  # nobody sees it, so it is named
+            what = f"XML has no character U+{ord(control[0]):04X}"
+            raise Unreadable(what, where=excerpt.where(control.start())) from None
         where = excerpt.where_line(*error.position)
         raise Unreadable("the text is not well-formed", where=where) from None
     tolerate(Tolerance.STRAY_SIGNS, mode, notes)

@@ -44,7 +44,9 @@ def read_header_block(raw: bytes, limits: Limits) -> HeaderBlock:
     for count, (start, end) in enumerate(_lines(raw), start=1):
         field_start = spans.pop()[0] if raw[start] in b" \t" else start
         spans.append((field_start, end))
-        if count > limits.header_lines or end > limits.header_block_bytes or end - field_start > limits.header_bytes:
+        if end - field_start > limits.header_bytes:
+            raise Unreadable("a header is too long")
+        if count > limits.header_lines or end > limits.header_block_bytes:
             raise Unreadable("the header block is too large")
     check_octets(raw[:end], "the header block")
     body_start = _after_separator(raw, end)

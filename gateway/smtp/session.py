@@ -8,6 +8,7 @@ AUTH and STARTTLS are in `securing`.
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from gateway.smtp.securing import SecuringSession
 from gateway.smtp.wire import NoMail, Share
 
 _MOST_KEPT_CHARS = 100
+_AUTHOR = re.compile(r"<>|(?:[!-*,-<>-~]|\+[0-9A-F]{2}){1,500}")  # RFC 4954 §5: <>, or an address in xtext
 _NOT_IMPLEMENTED = frozenset({"VRFY", "EXPN", "HELP", "TURN", "ETRN", "BDAT"})
 
 _FOREIGN_VERBS = frozenset({"GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "PROXY"})
@@ -107,7 +109,7 @@ class SmtpSession(SecuringSession):
             return replies.BAD_SENDER
         if not path.address:
             return replies.NULL_SENDER  # docs/protocol.md §1.3: a bounce is never an order
-        size = declared_size(path.parameters)
+        size = declared_size(path.parameters, knows_auth=self._offers_auth)
         if isinstance(size, Reply):
             return size
         if size > self._settings.max_mail_bytes:
@@ -257,8 +259,11 @@ class SmtpSession(SecuringSession):
         return replies.NO_ARGUMENT if argument else replies.BYE
 
 
-def declared_size(parameters: tuple[str, ...]) -> int | Reply:
-    """Return the octets the parameters of MAIL announce, 0 if they do not, or the reply that refuses them."""
+def declared_size(parameters: tuple[str, ...], *, knows_auth: bool) -> int | Reply:
+    """Return the octets the parameters of MAIL announce, 0 if they do not, or the reply that refuses them.
+
+    knows_auth: AUTH was offered, and so `AUTH=` is a parameter. It proves nothing, and is not looked at.
+    """
     size = 0
     seen = set()
     for parameter in parameters:
@@ -272,6 +277,9 @@ def declared_size(parameters: tuple[str, ...]) -> int | Reply:
             size = int(value)
         elif key == "BODY":
             if value not in {"7BIT", "8BITMIME"}:
+                return replies.MAIL_SYNTAX
+        elif key == "AUTH" and knows_auth:  # RFC 4954 §5; mail servers that log in may write it
+            if _AUTHOR.fullmatch(value) is None:
                 return replies.MAIL_SYNTAX
         else:
             return replies.UNKNOWN_PARAMETER

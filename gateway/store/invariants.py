@@ -95,6 +95,7 @@ def _of_envois() -> tuple[Invariant, ...]:
             wrong="the report is a Not of an envoi that was not answered, or does not want one",
             rows=sa.select(report.c.id).where(
                 one_of("report.kind", (ReportKind.NOT,)),
+                report.c.refusal_id.is_(None),  # that of a mail that was turned away has no envoi (§1.3)
                 ~_has(
                     envoi,
                     envoi.c.id == report.c.envoi_id,

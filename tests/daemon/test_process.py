@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import signal
 import socket
 from collections.abc import Callable
@@ -105,6 +106,7 @@ async def test_a_reload_of_an_unusable_file_changes_nothing(config: Config, sand
         config.path.write_text(good + "\n[nonsense]\n")
         gateway.send_signal(signal.SIGHUP)
         await logged(gateway, "configuration_unusable")
+        refused = next(line for line in gateway.read_log().splitlines() if "configuration_unusable" in line)
         config.path.write_text(good)
         gateway.send_signal(signal.SIGHUP)
         await logged(gateway, "configuration_reloaded")
@@ -112,6 +114,7 @@ async def test_a_reload_of_an_unusable_file_changes_nothing(config: Config, sand
         await sandbox.wait_for_messages(1)
 
     assert reply.startswith("250")
+    assert "goes on with the configuration before" in json.loads(refused)["advice"]
 
 
 async def test_the_supervisor_hears_ready_reloading_alive_and_stopping(config: Config, tmp_path: Path) -> None:

@@ -419,7 +419,13 @@ def test_twenty_parts_are_read_and_one_more_is_not() -> None:
 
 @pytest.mark.parametrize(
     ("limits", "reason"),
-    [(replace(LIMITS, mail_bytes=50), "the mail is too large"), (replace(LIMITS, body_bytes=50), "text of the mail")],
+    [
+        (replace(LIMITS, mail_bytes=50), "the mail is too large"),
+        (replace(LIMITS, body_bytes=50), "text of the mail"),
+        (replace(LIMITS, header_bytes=10), "a header is too long"),
+        (replace(LIMITS, header_block_bytes=10), "the header block is too large"),
+        (replace(LIMITS, header_lines=0), "the header block is too large"),
+    ],
 )
 def test_sizes_are_bounded(limits: Limits, reason: str) -> None:
     with pytest.raises(Unreadable, match=reason):

@@ -145,6 +145,27 @@ async def test_auth_has_its_place_in_the_dialogue() -> None:
         assert await client.ask(b"AUTH PLAIN " + RIGHT) == str(replies.AUTH_ALREADY)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [
+        ("AUTH=<>", replies.SENDER_OK),  # as mail servers write it
+        ("SIZE=10 AUTH=<>", replies.SENDER_OK),
+        ("auth=e+3Dmc2@masociete.com", replies.SENDER_OK),
+        ("AUTH=", replies.MAIL_SYNTAX),
+        ("AUTH=a+zz", replies.MAIL_SYNTAX),
+        ("AUTH=<> AUTH=<>", replies.MAIL_SYNTAX),
+        ("AUTH=" + "a" * 501, replies.MAIL_SYNTAX),
+    ],
+)
+async def test_mail_may_say_who_wrote_it_where_auth_is_offered(parameter: str, expected: Reply) -> None:
+    async with open_house(RememberingHandler(), abroad(), users=USERS) as house, await house.greeted() as client:
+        await client.ask(b"EHLO glpi")
+        await client.ask(b"AUTH PLAIN " + RIGHT)
+        answer = await client.ask(f"MAIL FROM:<a@masociete.com> {parameter}".encode())
+
+    assert answer == str(expected)
+
+
 async def test_client_that_does_not_answer_within_auth_is_told_and_closed() -> None:
     idle = smtp_settings(trusted_idle_timeout_s=0.1)
     async with open_house(RememberingHandler(), idle, users=USERS) as house, await house.greeted() as client:

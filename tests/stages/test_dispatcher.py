@@ -453,9 +453,9 @@ async def test_a_carrier_that_turns_an_account_away_holds_that_account_only(
             await store.wait_for_moves(4)
 
     assert carrier.sent[-1] == waiting.id
-    assert [(line["event"], line["code"]) for line in lines if line["log_level"] == "error"] == [
-        ("account_held", Code.C3_KEY_UNKNOWN)
-    ]
+    (held,) = (line for line in lines if line["log_level"] == "error")
+    assert (held["event"], held["code"]) == ("account_held", Code.C3_KEY_UNKNOWN)
+    assert "correct the key" in held["advice"]
 
 
 async def test_sms_of_an_account_no_longer_configured_wait_and_are_told_of_once(

@@ -1,6 +1,7 @@
 """`verify`: a sound store has nothing wrong, and each thing that can be wrong is found."""
 
 import os
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -8,13 +9,26 @@ import pytest
 
 from gateway.lifecycle import SmsEvent, SmsState
 from gateway.protocol.codes import Code
+from gateway.protocol.report import ReportKind
 from gateway.store import Store, StoreSettings, StoreUnusable, tables
 from gateway.store.backup import back_up
 from gateway.store.verifying import Finding, verify
 from gateway.store.words import Word, Words
-from tests.store.samples import ArMaker, NotMaker, change, claim, claim_reports, new_order, new_sms, rows, settlement
+from tests.store.samples import (
+    ArMaker,
+    NotMaker,
+    change,
+    claim,
+    claim_reports,
+    new_order,
+    new_report,
+    new_sms,
+    rows,
+    settlement,
+)
 from tests.store.test_backup import files, nobody
 from tests.store.test_open import path_of
+from tests.store.test_purging import new_refusal
 from tests.store.test_quotas import budget_of, order_of, quota
 from tests.support.clock import START
 
@@ -75,6 +89,12 @@ async def test_a_store_at_work_has_nothing_wrong(settings: StoreSettings, store:
 
     assert [each for each in found if each.problem is not None] == []
     assert len(found) > 15
+
+
+async def test_the_not_of_a_mail_that_was_turned_away_is_right(settings: StoreSettings, store: Store) -> None:
+    await store.refuse(replace(new_refusal(), reports=(new_report(ReportKind.NOT),)))
+
+    assert await wrong(settings) == set()
 
 
 DAMAGE = {

@@ -346,3 +346,14 @@ def test_what_came_is_counted_and_what_waits_has_an_age(ask: Ask, quiet: Path) -
     told = json.loads(by_hour)
     assert (told["total"]["sms"], told["waiting"][0]["provider"]) == (2, "broken")
     assert "total" in nothing
+
+
+@pytest.mark.slow
+def test_counts_have_their_names_however_narrow_the_terminal(
+    ask: Ask, quiet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(quiet, dated("1"))
+    monkeypatch.setenv("COLUMNS", "20")
+    _, page = ask("stats")
+
+    assert ["account", "SMS", "parts", "cost", "delivered", "queued"] in [line.split() for line in page.splitlines()]
