@@ -12,7 +12,7 @@ import asyncio
 import structlog
 
 from gateway.daemon.shortage import DiskWatch
-from gateway.intake import Reply
+from gateway.intake import FULL, Reply
 from gateway.smtp.replies import NO_ROOM
 from gateway.store import Store
 from gateway.store.reserve import Reserve
@@ -46,15 +46,20 @@ class Room:
 
     def find_shortage(self) -> Reply | None:
         """Return the reply to MAIL when there is no room, else None."""
-        return None if self.find_obstacle() is None else NO_ROOM
+        if self._find_full_disk() is not None:
+            return FULL
+        return NO_ROOM if self._is_queue_full else None
 
     def find_obstacle(self) -> str | None:
         """Return why there is no room, in words for operators, else None."""
+        return self._find_full_disk() or ("too many SMS wait to be sent" if self._is_queue_full else None)
+
+    def _find_full_disk(self) -> str | None:
         if self._reserve is not None and self._reserve.is_spent:
             return "the disk of the store is full"
         if self._disk is not None and self._disk.find_shortage() is not None:
             return "the disk of the store has no room for mail"
-        return "too many SMS wait to be sent" if self._is_queue_full else None
+        return None
 
     def measure(self) -> tuple[int, int] | None:
         """Return how many bytes are free on the disk, and how many must be; None where it is not ours to watch."""

@@ -6,8 +6,7 @@ from pathlib import Path
 import structlog
 
 from gateway.clock import Clock
-from gateway.intake import Reply
-from gateway.smtp.replies import NO_ROOM
+from gateway.intake import FULL, Reply
 
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +37,7 @@ class DiskWatch:
         if now - self._looked_at >= _FRESH_S:
             self._looked_at = now
             self._note(self._free_bytes() < self._needed_bytes)
-        return NO_ROOM if self._is_short else None
+        return FULL if self._is_short else None
 
     def measure(self) -> tuple[int, int]:
         """Return how many bytes are free, and how many must be."""

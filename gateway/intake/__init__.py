@@ -40,7 +40,7 @@ from gateway.store import Store, StoreUnavailable
 from gateway.store.base import CreditAlert, Duplicate, NewReport, NewSms, Order, Retransmitted, Stored, lane_of
 from gateway.store.budget import Alarm, Deferred, QuotaSpent, VolumeUnusual
 
-__all__ = ["ClientCertificate", "Intake", "IntakeRules", "Reply", "Submission"]
+__all__ = ["FULL", "ClientCertificate", "Intake", "IntakeRules", "Reply", "Submission"]
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ import phonenumbers
 
 _SEPARATORS = " \t\u00a0\u2007\u2009\u202f.()-\u2010\u2011\u2012\u2013\u2014\u2212"
 _UNSEEN = "\u00ad\u200b\u200c\u200d\u200e\u202a\u202c\u202d\u2060\u2066\u2068\u2069\ufeff"
-"""What comes along when a number is copied from contacts. Marks that turn the order of what is seen are not among it."""
+"""What comes along when a number is copied from contacts. Marks that turn the order of what is seen are not."""
 _REMOVED = dict.fromkeys(map(ord, _SEPARATORS + _UNSEEN))
 _LONGEST_SUBMITTED = 40
 _LONGEST_COUNTRY_CODE = 3

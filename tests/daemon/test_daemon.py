@@ -98,7 +98,7 @@ async def test_without_room_on_the_disk_it_takes_no_mail_and_says_that_it_is_not
     async with Daemon(config) as daemon, httpx.AsyncClient(base_url=url(daemon)) as client:
         reply, ready = await send(daemon, mail("1")), await client.get("/readyz")
 
-    assert reply.startswith("452 4.3.1")
+    assert reply == "452 4.3.1 No room for the mail at the moment, try again later"
     assert (ready.status_code, ready.text) == (503, "the disk of the store has no room for mail\n")
 
 
