@@ -340,6 +340,14 @@ def test_cancelling_many_asks_first(ask: Ask, quiet: Path) -> None:
 # --- stats -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_narrow_terminal_shows_what_is_counted(ask: Ask, quiet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    take(quiet, dated("1"))
+    _, page = ask("stats")
+
+    assert [line.split()[0] for line in page.splitlines() if line[:5] in {"panne", "total"}] == ["panne", "total"]
+
+
 @pytest.mark.slow
 def test_what_came_is_counted_and_what_waits_has_an_age(ask: Ask, quiet: Path) -> None:
     take(quiet, dated("1"), dated("2"))
