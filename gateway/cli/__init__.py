@@ -5,6 +5,9 @@ with commands of its own has a `new_group()` of that name instead.
 Human text goes to stdout, logs and errors to stderr. Exit statuses are those of `gateway.cli.exits`.
 """
 
+import errno
+import io
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -134,10 +137,39 @@ for _name, _help in COMMANDS.items():
     app.command(_name, help=_help)(_not_yet_loaded)
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
 def main() -> None:
     """Run the command line; what the gateway raises becomes text on stderr and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every terminal has every letter
     try:
-        app(prog_name="mail2sms")
+        try:
+            app(prog_name="mail2sms")
+        finally:
+            _flush_output()
     except GatewayError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(import_module("gateway.cli.exits").status_of(error))
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _discard_output()
+        sys.stderr.write(f"the output cannot be written: {error.strerror}\n")
+        sys.exit(import_module("gateway.cli.exits").STORE_OR_NETWORK)
+
+
+def _flush_output() -> None:
+    """Nothing is left for the interpreter to write at its end, where it could only fail with a traceback."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()  # whoever reads has seen enough (`| head -1`); the status is that of the command
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

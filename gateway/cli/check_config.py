@@ -18,7 +18,7 @@ from gateway.smtp.tls import TlsUnusable, load_certificate
 
 
 def check_config(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The configuration.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The configuration.", readable=False)] = None,
     *,
     show: Annotated[bool, typer.Option("--show", help="Print what is in force, secrets masked.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema; needs no FILE.")] = False,

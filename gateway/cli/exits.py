@@ -15,7 +15,10 @@ USAGE: Final = 2
 CONFIGURATION: Final = 3
 STORE_OR_NETWORK: Final = 4
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")]
+ConfigOption = Annotated[
+    # One that may not be read is for the loader to say, with the status of a configuration
+    Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration.", readable=False)
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Overrule the file, as smtp.hostname=gw.example.org; repeatable."),

@@ -14,7 +14,9 @@ _OK, _BAD = 0, 1  # as in gateway.cli.exits, which imports the whole configurati
 
 
 def health(
-    config: Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration.", readable=False)
+    ] = None,
     url: Annotated[str | None, typer.Option("--url", help="Where to ask, in place of the configuration.")] = None,
 ) -> None:
     """Say whether the gateway takes mail, for supervisors of containers.

@@ -33,13 +33,20 @@ class Sources:
     origins: dict[str, str] = field(default_factory=dict)
 
 
+_ADVICE: Mapping[type[OSError], str] = {
+    FileNotFoundError: "; mail2sms init writes one to start from",
+    PermissionError: "; run this as the user of the gateway, or let it read the file",
+}
+
+
 def read_file(path: Path) -> Raw:
     """Return the tables of a TOML file; ConfigError says in which line and column it is not TOML."""
     try:
         with path.open("rb") as stream:
             content = stream.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError([Problem(path=str(path), message=f"cannot be read: {error.strerror}")]) from error
+        message = f"cannot be read: {error.strerror}{_ADVICE.get(type(error), '')}"
+        raise ConfigError([Problem(path=str(path), message=message)]) from error
     if len(content) > _MAX_FILE_BYTES:
         raise ConfigError([Problem(path=str(path), message="is too large to be a configuration")])
     try:

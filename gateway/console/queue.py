@@ -53,7 +53,13 @@ class QueuePages:
         wanted, _ = read_filter(visit.query)
         waiting = tuple(state for state in wanted.states if state in _WAITING)  # the others are for the search
         wanted = replace(wanted, states=waiting)
-        page = await self._around.stories.queue(wanted, Page(size=_PAGE_SIZE, after=visit.query.one("after") or None))
+        after = visit.query.one("after") or None
+        try:
+            page = await self._around.stories.queue(wanted, Page(size=_PAGE_SIZE, after=after))
+        except ValueError as error:
+            if after is None:
+                raise
+            raise Refusal(400, "error.form") from error  # no `next` of ours
         return {
             "rows": page.rows,
             "next": page.next,

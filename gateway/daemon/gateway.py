@@ -28,6 +28,7 @@ from gateway.errors import GatewayError
 from gateway.metrics import STARTED_AT
 from gateway.store import Store, StoreUnavailable
 from gateway.store.database import sqlite_path
+from gateway.store.errors import is_locked
 from gateway.store.reserve import Reserve
 from gateway.worker import ROLL, Stage
 
@@ -166,8 +167,9 @@ class Daemon:
         """Return what the step returns. On a full disk it has the reserve: even to open a store takes room."""
         try:
             return await step()
-        except StoreUnavailable:
-            if self._reserve is None:
+        except StoreUnavailable as error:
+            # SQLite cannot always say that it is the disk; that somebody holds a lock it can
+            if self._reserve is None or is_locked(error):
                 raise
             self._reserve.spend()
             return await step()
@@ -209,8 +211,9 @@ class Daemon:
         await parts.listener.reload(smtp_users(config), account_networks(config))
 
     def _sections_that_wait(self, config: Config) -> list[str]:
+        # Held against what the parts were built from: one that was reloaded since is no more in force than this one
         fixed = ("store", "reports", "http", "smtp", "reading", "dispatcher", "janitor", "retention")
-        return [name for name in fixed if _at_start(config, name) != _at_start(self.parts.present.config, name)]
+        return [name for name in fixed if _at_start(config, name) != _at_start(self._config, name)]
 
     # --- stages --------------------------------------------------------------------------------------------------
 

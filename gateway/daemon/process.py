@@ -1,7 +1,8 @@
 """The process around the gateway: signals, supervisor, exit status. Signals are handled here and nowhere else.
 
 SIGTERM and SIGINT drain; a second one breaks everything off, and what has not ended two seconds later is cut. SIGHUP
-reads the configuration again: an unusable one changes nothing and is logged as an error.
+reads the configuration again: an unusable one changes nothing and is logged as an error. SIGUSR1 and SIGUSR2 do
+nothing.
 
 Diagnostics: events `drain_began`, `daemon_stopped`, `configuration_reloaded` (info), `configuration_doubtful`
 (warning), `configuration_unusable`, `daemon_failed` (error), `start_delayed`, `watchdog_unfed` (warning).
@@ -142,6 +143,8 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_or_cut, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)  # other daemons reopen their logs on them: unheeded, they would kill
 
     def _ignore_signals(self) -> None:
         """All is recorded: a signal that comes while the process falls apart must not become its exit status."""

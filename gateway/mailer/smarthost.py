@@ -1,6 +1,7 @@
 """The smarthost: the mail server that takes the reports. The one place that knows aiosmtplib."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,7 +20,8 @@ REASON_LIMIT = 300
 
 def _check_smarthost(value: str) -> str:
     host, separator, port = value.rpartition(":")
-    if not separator or not host.strip("[]") or not port.isdecimal() or not 0 < int(port) < 65536:
+    is_host = bool(host.strip("[]")) and host.isprintable() and " " not in host
+    if not separator or not is_host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
         raise ValueError('must be "host:port"')
     return value
 

@@ -16,6 +16,8 @@ from gateway.store.settings import StoreSettings
 
 _LOG_FILES = ("-wal", "-shm", "-journal")
 _LONGEST_DUMP_S = 12 * 3600
+_SQLITE_BEGINS = b"SQLite format 3\0"
+_DUMP_BEGINS = b"PGDMP"  # of pg_dump's custom format
 
 
 def back_up(settings: StoreSettings, target: Path, *, overwrite: bool, now: datetime, tell: Tell) -> None:
@@ -77,9 +79,20 @@ def _check_target(store: Path | None, target: Path, *, overwrite: bool) -> None:
             raise StoreUnusable(f"{target} is there, and is not a file")
         if not overwrite:
             raise StoreUnusable(f"{target} is there already: take another name, or overwrite it with --force")
+        if not _is_backup(target):
+            raise StoreUnusable(
+                f"{target} is there, and is no backup: take another name, --force does not overwrite it"
+            )
     for suffix in _LOG_FILES:
         if target.with_name(target.name + suffix).exists():
             raise StoreUnusable(f"{target}{suffix} is there: {target} is a database in use, or was not closed")
+
+
+def _is_backup(target: Path) -> bool:
+    """Say whether it may be one, or is empty: a configuration or a key, named by mistake, is neither."""
+    with target.open("rb") as stream:
+        begins = stream.read(len(_SQLITE_BEGINS))
+    return not begins or begins.startswith((_SQLITE_BEGINS, _DUMP_BEGINS))
 
 
 def _dump(url: str, part: Path) -> None:

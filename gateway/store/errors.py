@@ -80,6 +80,11 @@ def primary_code(error: BaseException | None) -> int:
     return code & 0xFF  # extended codes carry the primary one in their low byte
 
 
+def is_locked(error: StoreError) -> bool:
+    """Say whether somebody else holds an SQLite store."""
+    return primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def _translation(error: SQLAlchemyError) -> StoreError:
     if isinstance(error, IntegrityError):
         return StoreError(_CONTRADICTION)
@@ -109,13 +114,14 @@ def _of_sqlite(error: sqlite3.Error) -> StoreError:
     return StoreError("the store was asked for something impossible")
 
 
+_LOCKED = "the store is locked by somebody else: a shell of sqlite3, a copy by hand? fuser -v with its file says who"
 _SQLITE_WORDS = {
-    sqlite3.SQLITE_BUSY: "the store is locked by somebody else",
-    sqlite3.SQLITE_LOCKED: "the store is locked by somebody else",
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
     sqlite3.SQLITE_FULL: "the disk of the store is full",
     sqlite3.SQLITE_IOERR: "the disk of the store failed",
-    sqlite3.SQLITE_CANTOPEN: "the store cannot be opened",
-    sqlite3.SQLITE_READONLY: "the store cannot be written to",
+    sqlite3.SQLITE_CANTOPEN: "the store cannot be opened: look at the rights of its file and its folder",
+    sqlite3.SQLITE_READONLY: "the store cannot be written to: look at the rights of its file and its folder",
 }
 
 

@@ -35,7 +35,7 @@ _envoi = tables.envoi.c
 def queue(connection: sa.Connection, marks: Marks, size: int, after: str | None) -> Waits:
     """SMS in these states (`WAITING` unless given) with these marks, the longest in its state first.
 
-    `after` is `next` of the part before.
+    `after` is `next` of the part before; ValueError when it is none.
     """
     found: dict[str, str] = {}  # the ids, by place
     ends: list[str] = []
@@ -108,6 +108,8 @@ def _in_order(query: sa.Select[Any], state: SmsState, after: str | None) -> sa.S
     """The query, from behind this place on."""
     since, _, last = (after or "").partition(" ")
     since_at = datetime.fromisoformat(since) if since else None
+    if since_at is not None and since_at.tzinfo is None:
+        raise ValueError(f"no place of ours: {since}")
     if state not in SMS_OPEN:
         return (query.where(_sms.id > last) if since_at == _AT_ITS_END else query).order_by(_sms.id)
     if since_at is not None:

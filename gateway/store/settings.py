@@ -46,10 +46,14 @@ class StoreSettings(Settings):
     def _check_url(cls, value: str) -> str:
         try:
             url = make_url(value)
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:
             raise ValueError("not a database address") from error
         if url.drivername not in {"sqlite", "postgresql"}:
             raise ValueError('must begin with "sqlite:///" or "postgresql://"')
         if not url.database or url.database == ":memory:":
             raise ValueError("names no database")
+        if url.password is not None or "password" in url.query:
+            raise ValueError(
+                "holds a password, which would be shown with it: put it into the file that PGPASSFILE names"
+            )
         return value

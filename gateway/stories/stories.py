@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from ipaddress import ip_address
 
 from gateway.clock import Clock
@@ -230,9 +230,10 @@ def read_minute(text: str, now: datetime) -> datetime | None:
     try:
         if year is None:
             return now.astimezone(UTC).replace(hour=int(hour), minute=int(minute), second=0, microsecond=0)
-        return datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
+        begin = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
     except ValueError:
         return None
+    return begin if begin.year < MAXYEAR else None  # its end is looked for, too
 
 
 def _peers(text: str) -> tuple[str, ...]:

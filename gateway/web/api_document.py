@@ -14,6 +14,7 @@ from gateway import __version__
 from gateway.lifecycle import SmsState
 from gateway.stories import Found, FoundPage, QueuePage, Stats, StatsBy, Story
 from gateway.web.tokens import Right
+from gateway.web.veil import TEXTS
 
 Member = TypeVar("Member", bound=Enum)
 
@@ -171,11 +172,20 @@ def document() -> dict[str, object]:
             one.path: {"get": _operation(one, schemas[(number, mode)], wrong)} for number, one in enumerate(_PATHS)
         },
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": {name: _with_null(schema) for name, schema in definitions.get("$defs", {}).items()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{"token": []}],
     }
+
+
+def _with_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema in which texts may be null: they are, for a token without the right to them."""
+    properties = {
+        name: {**one, "type": ["string", "null"]} if name in TEXTS and one.get("type") == "string" else one
+        for name, one in schema.get("properties", {}).items()
+    }
+    return {**schema, "properties": properties} if properties else schema
 
 
 def _operation(one: _Path, answer: Any, wrong: Any) -> dict[str, object]:  # noqa: ANN401 # JSON Schema

@@ -22,7 +22,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _IDS = frozenset({"id", "email_id", "envoi_id", "mail_id", "sms_id", "report_id", "first_mail_id", "next", "peer"})
 """Never masked: an emailId may be all digits, and is what one looks for."""
 
-_TEXTS = frozenset({"text", "reason"})
+TEXTS = frozenset({"text", "reason"})
 """Of a row or a story: names of values that quote a text, a mail or a carrier."""
 
 _PLAIN_KINDS = frozenset(kind.value for kind in PLAIN_STEPS)
@@ -66,7 +66,7 @@ def find_forbidden(wanted: Filter, rights: Collection[Right]) -> str | None:
 def _without_texts(value: object) -> object:
     match value:
         case dict():
-            return _plain_step(value) if "sentence" in value else _without_values(value, _TEXTS)
+            return _plain_step(value) if "sentence" in value else _without_values(value, TEXTS)
         case list():
             return [_without_texts(item) for item in value]
         case _:

@@ -1,6 +1,8 @@
 """The commands that need no store, run in this process."""
 
+import errno
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -87,3 +89,20 @@ def test_the_schema_and_the_reference_need_no_file(run: Run) -> None:
 
     assert set(json.loads(schema.stdout)["properties"]) >= {"smtp", "store", "reports", "http", "accounts", "providers"}
     assert reference.stdout.startswith("# Configuration\n")
+
+
+@pytest.mark.parametrize("arguments", [["check-config"], ["why", "1", "--config"], ["health", "--config"]])
+def test_a_configuration_that_one_may_not_read_is_a_matter_of_the_configuration(
+    arguments: list[str], config: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # to root nothing is closed: what the command line asks of the system, and what opening says, as for others
+    monkeypatch.setattr(os, "access", lambda *_args, **_options: False)
+    monkeypatch.setattr(Path, "open", refuse)
+    done = run(*arguments, str(config))
+
+    assert done.status == 3
+    assert f"{config}: cannot be read: Permission denied; run this as the user of the gateway" in done.stderr
+
+
+def refuse(path: Path, *_args: object, **_options: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))

@@ -114,6 +114,22 @@ def test_a_mistake_is_said_with_its_path(find_problems: Find, replaced: str, by:
     assert [line for line in found if line.startswith(problem)] != [], found
 
 
+@pytest.mark.parametrize(
+    "smarthost", ["mail", "mail:0", "mail:65536", ":25", "my mail:25", "mail\n:25", "mail:²", "mail:٢٥"]
+)
+def test_a_smarthost_is_a_host_and_a_port(find_problems: Find, smarthost: str) -> None:
+    found = find_problems(GOOD, overrides={"reports.smarthost": smarthost})
+
+    assert found == ['reports.smarthost: must be "host:port" (from option reports.smarthost)']
+
+
+def test_an_error_in_the_address_of_the_store_does_not_show_its_password(find_problems: Find) -> None:
+    (found,) = find_problems(GOOD, overrides={"store.url": "postgresql://u:hidden@h/d"})
+
+    assert found.startswith("store.url: holds a password")
+    assert "hidden" not in found
+
+
 def test_one_mistake_is_one_error(find_problems: Find) -> None:
     assert len(find_problems(GOOD.replace('"masociete.com"', ""))) == 1
     assert len(find_problems(GOOD.replace('"masociete.com"', '"a b", 5'))) == 2
@@ -189,7 +205,10 @@ def test_a_file_that_is_not_there_is_an_error_of_the_configuration(tmp_path: Pat
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "none.toml", environ={})
 
-    assert str(caught.value) == f"{tmp_path}/none.toml: cannot be read: No such file or directory"
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/none.toml: cannot be read: No such file or directory; mail2sms init writes one to start from"
+    )
 
 
 def test_every_key_of_every_table_has_a_description() -> None:

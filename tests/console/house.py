@@ -136,6 +136,8 @@ class ToldStories:
 
     async def queue(self, wanted: Filter, page: Page) -> QueuePage:
         self.asked.append(wanted)
+        if page.after is not None and page.after != self.next:
+            raise ValueError("no place of ours")
         return QueuePage(rows=tuple(self.rows), next=self.next)
 
 

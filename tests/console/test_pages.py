@@ -287,6 +287,13 @@ async def test_who_may_only_view_changes_nothing(operator: Operator, console: Ho
     assert await console.store.optouts(account=None, after=None, limit=1) == ()
 
 
+async def test_a_place_in_the_queue_that_is_none_is_no_fault_of_the_gateway(operator: Operator) -> None:
+    await operator.log_in("otto")
+    answer = await operator.get("/console/queue?after=%00")
+
+    assert answer.status_code == 400
+
+
 async def test_configuration_is_shown_without_a_secret(operator: Operator, console: House) -> None:
     await operator.log_in("ada")
     page = (await operator.get("/console/configured")).text

@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import socket
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,29 @@ async def test_a_reload_of_an_unusable_file_changes_nothing(config: Config, sand
 
     assert reply.startswith("250")
     assert "goes on with the configuration before" in json.loads(refused)["advice"]
+
+
+async def test_signals_of_other_daemons_do_nothing(config: Config, sandbox: Sandbox) -> None:
+    async with serve(config.path) as gateway:
+        gateway.send_signal(signal.SIGUSR1)
+        gateway.send_signal(signal.SIGUSR2)
+        gateway.send_signal(signal.SIGHUP)
+        await logged(gateway, "configuration_reloaded")
+        reply = await submit(*gateway.smtp, mail("1"), sender=SENDER, recipient=RECIPIENT)
+
+    assert reply.startswith("250")
+
+
+async def test_a_store_that_somebody_has_locked_is_not_taken_for_a_full_disk(config: Config) -> None:
+    config.path.write_text(config.path.read_text().replace("[store]", "[store]\nbusy_timeout_s = 0.1", 1))
+    database = config.path.with_name("gateway.db")
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        ended = await run_command("serve", "--config", str(config.path), deadline_s=60)
+
+    assert ended.status == 4, ended.stderr
+    assert "the store is locked by somebody else" in ended.stderr
+    assert "reserve_spent" not in ended.stderr
 
 
 async def test_the_supervisor_hears_ready_reloading_alive_and_stopping(config: Config, tmp_path: Path) -> None:

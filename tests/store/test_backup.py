@@ -95,13 +95,24 @@ async def test_a_copy_overwrites_only_when_told_to(
     sqlite_settings: StoreSettings, tmp_path: Path, sqlite_store: Store
 ) -> None:
     target = tmp_path / "copy.db"
-    target.write_text("something dear")
-    with pytest.raises(StoreUnusable, match="--force"):
+    target.write_bytes(b"SQLite format 3\0, and something dear")
+    with pytest.raises(StoreUnusable, match="with --force"):
         copy(sqlite_settings, target)
-    assert target.read_text() == "something dear"
+    assert target.read_bytes().endswith(b"something dear")
     copy(sqlite_settings, target, overwrite=True)
 
-    assert target.read_bytes().startswith(b"SQLite format 3")
+    assert not target.read_bytes().endswith(b"something dear")
+
+
+async def test_what_is_no_backup_is_never_overwritten(
+    sqlite_settings: StoreSettings, tmp_path: Path, sqlite_store: Store
+) -> None:
+    target = tmp_path / "gateway.toml"
+    target.write_text("[smtp]\n")
+    with pytest.raises(StoreUnusable, match="is no backup"):
+        copy(sqlite_settings, target, overwrite=True)
+
+    assert target.read_text() == "[smtp]\n"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

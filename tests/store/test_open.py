@@ -168,6 +168,18 @@ def test_an_address_that_names_no_store_is_refused(url: str) -> None:
         StoreSettings(url=url)
 
 
+@pytest.mark.parametrize("url", ["sqlite://:memory:", "postgresql://u@h:port/d"])
+def test_what_is_wrong_with_an_address_is_said_in_words(url: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match="not a database address"):
+        StoreSettings(url=url)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:hidden@h/d", "postgresql://u@h/d?password=hidden"])
+def test_an_address_with_a_password_is_refused(url: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match="PGPASSFILE"):
+        StoreSettings(url=url)
+
+
 @pytest.mark.parametrize("name", ["a store%20.db", "a?b#c.db", "é.db"])
 async def test_any_file_name_will_do(tmp_path: Path, name: str) -> None:
     # what an address may hold literally: a question mark is written %3F

@@ -365,6 +365,12 @@ async def test_a_state_that_many_are_in_is_looked_for_among_the_newest(
     assert [one.id for one in found] == [order.mail.id for order in reversed(orders[:6])]
 
 
+@pytest.mark.parametrize("after", ["x", "\0", "2026-11-22", "2026-11-22T10:00:00 S1"])
+async def test_a_place_in_the_queue_that_is_none_is_a_value_error(stories: Stories, after: str) -> None:
+    with pytest.raises(ValueError, match=r"place|isoformat"):
+        await stories.queue(Filter(), Page(size=5, after=after))
+
+
 async def test_the_queue_of_one_account_goes_on_behind_that_of_the_others(
     store: Store, stories: Stories, monkeypatch: pytest.MonkeyPatch
 ) -> None:

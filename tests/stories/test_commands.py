@@ -194,6 +194,14 @@ def test_what_is_not_known_is_status_1_and_says_where_else_to_look(ask: Ask) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("minute", ["9999-12-31 23:59", "0001-01-01 00:00"])
+def test_the_ends_of_time_are_times_as_others(minute: str, ask: Ask) -> None:
+    status, told = ask("why", minute)
+
+    assert status == 1
+    assert told.startswith(f"Nothing is known of {minute}.")
+
+
 def test_what_a_stranger_wrote_does_not_reach_the_terminal(ask: Ask, quiet: Path) -> None:
     evil = "\u202eabc\u009b31m"
     mail = dated("1548", text=f"Salut {evil}")
@@ -330,6 +338,14 @@ def test_cancelling_many_asks_first(ask: Ask, quiet: Path) -> None:
 
 
 # --- stats -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_narrow_terminal_shows_what_is_counted(ask: Ask, quiet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    take(quiet, dated("1"))
+    _, page = ask("stats")
+
+    assert [line.split()[0] for line in page.splitlines() if line[:5] in {"panne", "total"}] == ["panne", "total"]
 
 
 @pytest.mark.slow

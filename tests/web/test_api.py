@@ -220,6 +220,14 @@ async def test_numbers_and_texts_are_hidden_from_who_may_not_see_them(client: ht
     assert "01K9ZZZZZZ" in veiled
 
 
+async def test_the_document_says_that_what_one_may_not_see_is_null(client: httpx.AsyncClient) -> None:
+    story = (await ask(client, f"mails/{FOUND.id}", MAILS)).json()
+    described = (await ask(client, "openapi.json")).json()["components"]["schemas"]
+
+    assert story["reason"] is None
+    assert described["Story"]["properties"]["reason"]["type"] == ["string", "null"]
+
+
 async def test_of_a_masked_story_ids_dates_and_states_are_left(client: httpx.AsyncClient) -> None:
     story = (await ask(client, f"mails/{FOUND.id}", MAILS)).json()
     queued, called = story["steps"]
