@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from gateway.config.model import Document
-from gateway.config.shape import describe_type, is_list, kind_of, models_in, plain
+from gateway.config.shape import describe_bounds, describe_type, is_list, kind_of, models_in, plain
 from gateway.providers.registry import KINDS
 from gateway.settings import Settings
 
@@ -41,7 +41,8 @@ it prints what is in force. An unknown key is an error.
 
 **Order.** The file, then the environment, then options; each wins over the one before. In the environment a key is
 `MAIL2SMS_SECTION__KEY`, as in `MAIL2SMS_SMTP__HOSTNAME=gw.example.org`. A list is values separated by commas, or JSON;
-whole tables are JSON: `MAIL2SMS_ACCOUNTS='[{"name": ...}]'`. A variable that names no section or key is an error too.
+whole tables are JSON: `MAIL2SMS_ACCOUNTS='[{"name": ...}]'`. A variable that has `__` and names no section or key is an
+error too; any other is left to other programs.
 
 **Secrets.** Each secret key has a second form ending in `_file` that names a file to read it from; blanks and line ends
 around the content are removed. If `$CREDENTIALS_DIRECTORY` is set (systemd's `LoadCredential=`), a name without a slash
@@ -178,7 +179,8 @@ def _row(key: str, field: FieldInfo) -> str:
     shown = "required" if field.is_required() or key == "kind" else ""
     if key != "kind" and (default := _default(field)) is not None:
         shown = f"`{_toml(plain(default))}`"
-    cells = [f"`{key}`", describe_type(field.annotation), shown, field.description or ""]
+    taken = ", ".join(filter(None, [describe_type(field.annotation), describe_bounds(field)]))
+    cells = [f"`{key}`", taken, shown, field.description or ""]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
 
 

@@ -4,7 +4,7 @@ Reading secrets, wording errors and writing the example file all go through here
 field in its room's `Settings`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from types import NoneType
@@ -22,6 +22,8 @@ _NAMES: Mapping[object, str] = {
     str: "text",
     SecretStr: "secret text",
 }
+
+_BOUNDS = ("ge", "le", "gt", "lt", "min_length", "max_length")  # as annotated_types call them
 
 
 def models_in(annotation: object) -> list[type[Settings]]:
@@ -93,6 +95,44 @@ def describe_type(annotation: object) -> str:
     if members:
         return " or ".join(dict.fromkeys(members))
     return "text"
+
+
+def describe_bounds(field: FieldInfo) -> str:
+    """Return how small or large, how short or long a value may be; empty when nothing is said about it."""
+    bounds = _bounds(field.metadata) | _bounds_in(field.annotation)
+    unit = "value" if is_list(field.annotation) else "character"
+    numbers = _describe_range(bounds.get("ge"), bounds.get("le"), bounds.get("gt"), bounds.get("lt"))
+    lengths = _describe_range(bounds.get("min_length"), bounds.get("max_length"))
+    return ", ".join([*numbers, *(f"{words} {unit}" + "s" * (words != "at least 1") for words in lengths)])
+
+
+def _describe_range(
+    least: float | None, most: float | None, above: float | None = None, below: float | None = None
+) -> Iterator[str]:
+    if least is not None and most is not None:
+        yield f"{least:.12g} to {most:.12g}"
+        return
+    ends = {"at least": least, "more than": above, "at most": most, "less than": below}
+    yield from (f"{words} {end:.12g}" for words, end in ends.items() if end is not None)
+
+
+def _bounds_in(annotation: object) -> dict[str, float]:
+    """Those of the members of a union; what a list says of each of its values is left to its description."""
+    if get_origin(annotation) is Annotated:
+        inner, *metadata = get_args(annotation)
+        return _bounds_in(inner) | _bounds(metadata)
+    if get_origin(annotation) is tuple:
+        return {}
+    return {name: bound for member in get_args(annotation) for name, bound in _bounds_in(member).items()}
+
+
+def _bounds(metadata: Iterable[object]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for one in metadata:
+        if isinstance(one, FieldInfo):
+            found |= _bounds(one.metadata)
+        found |= {name: bound for name in _BOUNDS if (bound := getattr(one, name, None)) is not None}
+    return found
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 # whatever a field's default is

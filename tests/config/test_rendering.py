@@ -3,13 +3,17 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import Field
 
 from gateway.config import load
 from gateway.config.rendering import render_example, render_in_force, render_reference
+from gateway.config.shape import describe_bounds
 from gateway.providers.registry import KINDS
-from tests.config.conftest import GOOD, KEYID, Load
+from gateway.settings import Settings
+from tests.config.conftest import GOOD, KEYID, Find, Load
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +54,47 @@ def test_the_example_has_every_key_and_every_table_but_those_of_other_kinds_of_c
 def test_the_reference_in_the_documents_is_current() -> None:
     """Make it with `mail2sms check-config --reference > docs/configuration.md`."""
     assert (ROOT / "docs" / "configuration.md").read_text("utf-8") == render_reference()
+
+
+class Bounded(Settings):
+    some: Annotated[int, Field(ge=1, le=50)] = 1
+    long: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
+    any: Annotated[int, Field(ge=0)] = 0
+    less: float = Field(default=0, lt=1)
+    name: str = Field(default="", max_length=64)
+    several: tuple[Annotated[str, Field(min_length=2)], ...] = Field(default=(), min_length=1)
+    free: str = ""
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("some", "1 to 50"),
+        ("long", "at most 31536000, more than 0"),
+        ("any", "at least 0"),
+        ("less", "less than 1"),
+        ("name", "at most 64 characters"),
+        ("several", "at least 1 value"),
+        ("free", ""),
+    ],
+)
+def test_bounds_are_told(key: str, expected: str) -> None:
+    found = describe_bounds(Bounded.model_fields[key])
+
+    assert sorted(found.split(", ")) == sorted(expected.split(", "))
+
+
+def test_told_bounds_are_those_that_hold(find_problems: Find) -> None:
+    told = re.findall(r"^\| `(\w+)` \| whole number, (\d+) to (\d+) \|", _section("smtp"), re.MULTILINE)
+
+    assert len(told) > 5
+    for key, least, most in told:
+        assert find_problems(environ={f"MAIL2SMS_SMTP__{key.upper()}": str(int(least) - 1)}) != []
+        assert find_problems(environ={f"MAIL2SMS_SMTP__{key.upper()}": str(int(most) + 1)}) != []
+
+
+def _section(name: str) -> str:
+    return render_reference().partition(f"## `[{name}]`")[2].partition("\n## ")[0]
 
 
 def test_what_is_in_force_is_itself_a_configuration(load_text: Load) -> None:
