@@ -87,6 +87,7 @@ def show_all(
     """
     settings = load(config)
     wanted = _filter(marks, state)
+    _note_strangers(settings, wanted)
     rows = with_stories(settings, lambda stories: _read(stories, wanted, limit))
     rows = [mask_row(row) for row in rows] if masked else rows
     if as_json:
@@ -228,6 +229,7 @@ def _act(
         raise typer.BadParameter(
             "say which: ids, or --account, --provider, --older-than, --number or --envoi", param_hint="ID"
         )
+    _note_strangers(settings, wanted)
 
     async def do(store: Store) -> list[Done]:
         clock = SystemClock()
@@ -295,6 +297,14 @@ def _filter(marks: Marks, states: Sequence[SmsState] | None) -> Filter:
         number=marks.number,
         envoi=marks.envoi,
     )
+
+
+def _note_strangers(settings: Config, wanted: Filter) -> None:
+    """Say which names are not of the configuration: there may be SMS of them from before, or somebody mistyped."""
+    named = {"an account": (wanted.account, settings.accounts), "a carrier": (wanted.provider, settings.providers)}
+    for kind, (name, known) in named.items():
+        if name is not None and name not in {one.name for one in known}:
+            print(f"note: {visible(name)} is not {kind} of this configuration", file=sys.stderr)
 
 
 def _is_limited(wanted: Filter) -> bool:

@@ -243,6 +243,20 @@ async def test_a_gateway_at_work_is_asked_without_being_disturbed(
 # --- queue -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_name_that_is_nobodys_is_said_to_be(ask: Ask) -> None:
+    known = ask("queue", "list", "--account", "panne")
+    unknown = ask("queue", "list", "--account", "pane", "--provider", "rien")
+    held = ask("queue", "hold", "--account", "pane")
+
+    assert known == (0, "0 SMS\n")
+    assert set(unknown[1].splitlines()) == {
+        "0 SMS",
+        "note: pane is not an account of this configuration",
+        "note: rien is not a carrier of this configuration",
+    }
+    assert "note: pane is not an account of this configuration" in held[1]
+
+
 @pytest.mark.slow
 def test_the_queue_is_listed_held_released_and_cancelled(ask: Ask, quiet: Path) -> None:
     take(quiet, dated("1"), dated("2", number="0601020305"))
