@@ -4,7 +4,7 @@ A claim commits the attempt before the carrier is called: whatever dies then, th
 made. The SMS of one claim have the same account and the same options, so that they fit into one call.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from gateway.store import optouts, tables
 from gateway.store.base import ClaimedSms
 from gateway.store.errors import StoreError
 from gateway.store.inserts import insert_all
+from gateway.store.questions import Found, Question
 from gateway.store.repeats import Repeated
 from gateway.store.tables import by_index, one_of
 
@@ -92,7 +93,7 @@ def lane_query(lane: str | sa.BindParameter[str], now: datetime | sa.BindParamet
     )
 
 
-def batch_query(oldest: sa.RowMapping, claim: Claim) -> sa.Select[Any]:
+def batch_query(oldest: Found, claim: Claim) -> sa.Select[Any]:
     """The oldest and those near it that can go in one call with it."""
     near = tables.sms.alias("near")
     window = (
@@ -105,7 +106,7 @@ def batch_query(oldest: sa.RowMapping, claim: Claim) -> sa.Select[Any]:
     return lane_query(claim.lane, claim.now).where(_sms.id.in_(window), *same).limit(claim.limit)
 
 
-_OLDEST = lane_query(sa.bindparam("b_lane"), sa.bindparam("b_now")).limit(sa.bindparam("b_limit"))
+_OLDEST = Question(lane_query(sa.bindparam("b_lane"), sa.bindparam("b_now")).limit(sa.bindparam("b_limit")))
 TAKE = Repeated(
     tables.sms.update()
     # As a parameter: written out, it would lead SQLite to the index of all that is queued, not to the id
@@ -124,12 +125,12 @@ TAKE = Repeated(
 def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ...]:
     """The oldest SMS of the lane and its like are in `sending`, each with its attempt."""
     wanted = {"b_lane": claim.lane, "b_now": claim.now, "b_limit": claim.limit}
-    rows = connection.execute(_OLDEST, wanted).mappings().all()
+    rows: Sequence[Found] = _OLDEST.find(connection, wanted)
     if not rows:
         return ()
     options = _options(rows[0])
     if any(_options(row) != options for row in rows):  # seldom: look further for the like of the oldest
-        rows = (connection.execute(batch_query(rows[0], claim))).mappings().all()
+        rows = [dict(row) for row in connection.execute(batch_query(rows[0], claim)).mappings()]
     common = {"b_now": claim.now, "b_lease_until": claim.lease_until, "b_provider": claim.provider}
     if TAKE.run(connection, [{**common, "b_id": row["id"]} for row in rows]) != len(rows):
         raise StoreError("a locked SMS was moved by somebody else")
@@ -155,11 +156,11 @@ def claim_batch(connection: sa.Connection, claim: Claim) -> tuple[ClaimedSms, ..
     return tuple(_claimed(row, claim, opted_out) for row in rows)
 
 
-def _options(row: sa.RowMapping) -> list[object]:
+def _options(row: Found) -> list[object]:
     return [row[column.name] for column in _OPTIONS]
 
 
-def _claimed(row: sa.RowMapping, claim: Claim, opted_out: Collection[tuple[str, str]]) -> ClaimedSms:
+def _claimed(row: Found, claim: Claim, opted_out: Collection[tuple[str, str]]) -> ClaimedSms:
     return ClaimedSms(
         id=SmsId(row["id"]),
         mail_id=MailId(row["mail_id"]),

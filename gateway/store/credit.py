@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.lifecycle import SmsId, SmsState
 from gateway.store import tables
 from gateway.store.base import Credit, CreditAlert, NewSms, Order
-from gateway.store.questions import Question
+from gateway.store.questions import Found, Question
 
 _credit = tables.credit.c
 
@@ -142,9 +142,7 @@ _SETTLE = (
 )
 
 
-def settle_reserved(
-    connection: sa.Connection, answered: Iterable[tuple[sa.RowMapping, SmsState]], now: datetime
-) -> None:
+def settle_reserved(connection: sa.Connection, answered: Iterable[tuple[Found, SmsState]], now: datetime) -> None:
     """What these SMS had reserved, as their rows said before, is spent, or given back (docs/protocol.md §10.2).
 
     An undelivered one that was never known to be accepted is given back.

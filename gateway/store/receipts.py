@@ -20,6 +20,7 @@ from gateway.lifecycle import SMS_MOVES, EnvoiId, SmsEvent, SmsId, SmsState
 from gateway.protocol.codes import Code
 from gateway.store import tables
 from gateway.store.base import Move, Settled, Settlement
+from gateway.store.questions import Found, Question
 from gateway.store.settling import Moves, lock
 from gateway.store.staging import Writers
 from gateway.store.tables import LATER_WORDS
@@ -32,7 +33,7 @@ _sms = tables.sms.c
 _attempt = tables.attempt.c
 _receipt = tables.receipt.c
 
-_Row = sa.RowMapping
+_Row = Found
 
 
 # --- the steps -------------------------------------------------------------------------------------------------------
@@ -44,7 +45,7 @@ def settle(connection: sa.Connection, settlements: Sequence[Settlement], now: da
     moved = moves.make(settlements)
     learnt: tuple[Move, ...] = ()
     called = {one.sms_id for one in settlements if one.from_state is SmsState.SENDING} & set(moved)
-    if called and connection.scalar(_ANY_KEPT):
+    if called and _is_any_kept(connection):
         learnt = _take_kept(connection, moves, lock(connection, called).values(), now)
     reports = moves.finish(writers)
     return Settled(moved=moved, reports=reports, learnt=learnt, opted_out=moves.opted_out)
@@ -71,7 +72,7 @@ def learn_kept(connection: sa.Connection, now: datetime, limit: int, writers: Wr
     For what slipped through: a word that was kept in the moment in which another node recorded the answer.
     """
     connection.execute(tables.receipt.delete().where(_receipt.received_at <= now - KEPT))
-    ids = connection.scalars(_RIPE, {"limit": limit}).all() if connection.scalar(_ANY_KEPT) else ()
+    ids = connection.scalars(_RIPE, {"limit": limit}).all() if _is_any_kept(connection) else ()
     moves = Moves(connection, now)
     made = _take_kept(connection, moves, lock(connection, map(SmsId, ids)).values(), now) if ids else ()
     reports = moves.finish(writers)
@@ -287,7 +288,14 @@ def _note(connection: sa.Connection, unmoved: Sequence[_Subject], now: datetime)
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
 
-_ANY_KEPT = sa.select(sa.select(sa.literal(1)).select_from(tables.receipt).exists())
+_ANY_KEPT = Question(sa.select(sa.select(sa.literal(1)).select_from(tables.receipt).exists()))
+
+
+def _is_any_kept(connection: sa.Connection) -> bool:
+    ((found,),) = _ANY_KEPT.ask(connection, {})
+    return bool(found)
+
+
 _RIPE = (
     sa.select(_sms.id)
     .join_from(tables.receipt, tables.sms, _sms.tracker == _receipt.tracker)
@@ -320,7 +328,8 @@ def kept_query(rows: Sequence[_Row]) -> sa.Select[Any]:
 def _take_kept(connection: sa.Connection, moves: Moves, rows: Iterable[_Row], now: datetime) -> tuple[Move, ...]:
     """The words that were kept for these SMS have done what they do, and are kept no longer."""
     by_id = {row["id"]: row for row in rows}
-    kept = connection.execute(kept_query(list(by_id.values()))).mappings().all()
+    found = connection.execute(kept_query(list(by_id.values())))
+    kept: Sequence[_Row] = [dict(row) for row in found.mappings()]
     made: tuple[Move, ...] = ()
     taken: list[str] = []
     for provider in dict.fromkeys(row["provider"] for row in kept):
@@ -328,7 +337,7 @@ def _take_kept(connection: sa.Connection, moves: Moves, rows: Iterable[_Row], no
         said = Words(provider=provider, words=tuple(map(_word_of, ours)))
         about = _assign(said, by_id.values())
         made += _apply(connection, moves, said, _by_sms(said.words, about, by_id), now)
-        taken += [row["id"] for row, found in zip(ours, about, strict=True) if found]
+        taken += [row["id"] for row, ids in zip(ours, about, strict=True) if ids]
         by_id = {row["id"]: row for row in lock(connection, map(SmsId, by_id)).values()}  # where they stand now
     if taken:
         connection.execute(tables.receipt.delete().where(_receipt.id.in_(taken)))

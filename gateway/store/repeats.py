@@ -46,7 +46,7 @@ class _Compiled:
         binds = {name: bind for bind, name in compiled.bind_names.items()}
         self._names = list(compiled.positiontup or binds)
         self._written_out = compiled.params  # values that stand in the statement itself
-        self._processes = [_process_of(binds[name], dialect) for name in self._names]
+        self._processes = [process_of(binds[name], dialect) for name in self._names]
 
     def make_ready(self, rows: Sequence[Mapping[str, object]]) -> driving.Rows:
         columns = [
@@ -71,5 +71,6 @@ def make_column(values: list[Any], process: Process) -> list[Any]:
     return ready
 
 
-def _process_of(bind: sa.BindParameter[Any], dialect: Dialect) -> Process:
+def process_of(bind: sa.BindParameter[Any], dialect: Dialect) -> Process:
+    """Return what makes values of the parameter ready."""
     return bind.type.dialect_impl(dialect).bind_processor(dialect)

@@ -18,6 +18,7 @@ from gateway.protocol.codes import Code
 from gateway.store import credit, optouts, tables
 from gateway.store.base import Settlement
 from gateway.store.errors import StoreError
+from gateway.store.questions import Found, Question
 from gateway.store.repeats import Repeated
 from gateway.store.staging import Writers, stage_reports
 from gateway.store.stoplist import OptOut, OptOutSource
@@ -35,7 +36,7 @@ class Moves:
         self._now = now
         self._answered: set[EnvoiId] = set()
         self._ended: set[EnvoiId] = set()
-        self._paid: list[tuple[sa.RowMapping, SmsState]] = []
+        self._paid: list[tuple[Found, SmsState]] = []
         self._blacklisted: list[OptOut] = []
         self.opted_out: tuple[OptOut, ...] = ()
 
@@ -79,7 +80,7 @@ def _is_blacklisted(one: Settlement) -> bool:
     return one.code is Code.C11_NUMBER_BLACKLISTED and one.event in (SmsEvent.REFUSED, SmsEvent.UNDELIVERED)
 
 
-def _optout(row: sa.RowMapping, now: datetime) -> OptOut:
+def _optout(row: Found, now: datetime) -> OptOut:
     return OptOut(
         account=row["account"],
         msisdn=row["msisdn"],
@@ -128,7 +129,7 @@ _READ = (
 )
 
 
-_LOCK = (  # built once: building a query takes several times as long as SQLite needs to answer it
+_LOCK = Question(
     sa.select(*_READ)
     .where(_sms.id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(_sms.id)
@@ -136,16 +137,16 @@ _LOCK = (  # built once: building a query takes several times as long as SQLite 
 )
 
 
-def lock(connection: sa.Connection, ids: Iterable[SmsId]) -> dict[str, sa.RowMapping]:
+def lock(connection: sa.Connection, ids: Iterable[SmsId]) -> dict[str, Found]:
     """What is known of the SMS; nobody else moves them during the transaction."""
-    return {row["id"]: row for row in connection.execute(_LOCK, {"ids": sorted(ids)}).mappings()}
+    return {row["id"]: row for row in _LOCK.find(connection, {"ids": sorted(ids)})}
 
 
-def _is_still_so(row: sa.RowMapping | None, one: Settlement) -> bool:
+def _is_still_so(row: Found | None, one: Settlement) -> bool:
     return row is not None and row["state"] is one.from_state and row["epoch"] == one.epoch
 
 
-def _move_row(row: sa.RowMapping, one: Settlement, target: SmsState, now: datetime) -> Mapping[str, object]:
+def _move_row(row: Found, one: Settlement, target: SmsState, now: datetime) -> Mapping[str, object]:
     """What the move leaves in the row; what it does not speak of stays."""
     return {
         "b_id": one.sms_id,

@@ -17,6 +17,8 @@ from gateway.store import tables
 from gateway.store.base import AnsweredEnvoi, RenderNot
 from gateway.store.inserts import insert_all
 from gateway.store.order_rows import Row, report_row
+from gateway.store.questions import Found, Question
+from gateway.store.repeats import Repeated
 from gateway.store.tables import SMS_OPEN, SMS_UNANSWERED
 from gateway.store.words import EndedEnvoi, RenderReceipts, SmsEnd
 
@@ -50,7 +52,7 @@ def stage_reports(
 
 # Built once: building a query takes several times as long as SQLite needs to answer it
 
-_WANTING = (
+_WANTING = Question(
     sa.select(tables.envoi, tables.mail.c.message_id)
     .join_from(tables.envoi, tables.mail)
     .where(
@@ -72,10 +74,12 @@ _LAST = (
     .limit(1)
     .scalar_subquery()
 )
-INCOMPLETE = sa.select(_envoi.id).where(_envoi.id.in_(sa.bindparam("ids", expanding=True)), _LAST.is_not(None))
+INCOMPLETE = Question(
+    sa.select(_envoi.id).where(_envoi.id.in_(sa.bindparam("ids", expanding=True)), _LAST.is_not(None))
+)
 """Those of the envois with an SMS in one of the states."""
 
-ANSWERS = (
+ANSWERS = Question(
     sa.select(_sms.envoi_id, _sms.tel, _sms.state, _sms.code, _sms.network_code, _sms.network_at)
     .where(_sms.envoi_id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(_sms.envoi_id, _sms.position)
@@ -83,24 +87,27 @@ ANSWERS = (
 """The SMS of the envois, in order of position."""
 
 
-def _lock(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, sa.RowMapping]:
+_THIS_ENVOI = tables.envoi.update().where(_envoi.id == sa.bindparam("b_id"))
+_NOT_STAGED = Repeated(_THIS_ENVOI.values(not_staged_at=sa.bindparam("b_now")))
+_RECEIPTS_STAGED = Repeated(_THIS_ENVOI.values(receipts_staged_at=sa.bindparam("b_now")))
+
+
+def _lock(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, Found]:
     """Those of the envois that still want a report."""
     if not ids:
         return {}
-    return {EnvoiId(row["id"]): row for row in connection.execute(_WANTING, {"ids": ids}).mappings()}
+    return {EnvoiId(row["id"]): row for row in _WANTING.find(connection, {"ids": list(ids)})}
 
 
 # --- the Not ---------------------------------------------------------------------------------------------------------
 
 
-def _nots(
-    connection: sa.Connection, locked: dict[EnvoiId, sa.RowMapping], now: datetime, writers: Writers
-) -> list[Row]:
+def _nots(connection: sa.Connection, locked: dict[EnvoiId, Found], now: datetime, writers: Writers) -> list[Row]:
     open_ = [one for one, row in locked.items() if row["not_staged_at"] is None]
     answers = _answers(connection, _complete(connection, open_, SMS_UNANSWERED))
     if not answers:
         return []
-    connection.execute(tables.envoi.update().where(_envoi.id.in_(list(answers))).values(not_staged_at=now))
+    _NOT_STAGED.run(connection, [{"b_id": envoi_id, "b_now": now} for envoi_id in answers])
     rows = []
     for envoi_id, given in answers.items():
         row = locked[envoi_id]
@@ -114,15 +121,16 @@ def _complete(connection: sa.Connection, ids: Sequence[EnvoiId], states: Sequenc
     """Those of the envois without an SMS in any of the states."""
     if not ids:
         return []
-    incomplete = set(connection.scalars(INCOMPLETE, {"ids": ids, "states": states}))
+    incomplete = {one for (one,) in INCOMPLETE.ask(connection, {"ids": list(ids), "states": list(states)})}
     return [envoi_id for envoi_id in ids if envoi_id not in incomplete]
 
 
 def _answers(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, list[SmsAnswer]]:
     """What the sender is told of each SMS, in order of position (docs/protocol.md §8.2)."""
     answers: dict[EnvoiId, list[SmsAnswer]] = {}
-    for row in connection.execute(ANSWERS, {"ids": ids}) if ids else ():
-        answers.setdefault(row.envoi_id, []).append(SmsAnswer(tel=row.tel, code=answer_code(row.state, row.code)))
+    for row in ANSWERS.find(connection, {"ids": list(ids)}) if ids else ():
+        answer = SmsAnswer(tel=row["tel"], code=answer_code(row["state"], row["code"]))
+        answers.setdefault(row["envoi_id"], []).append(answer)
     return answers
 
 
@@ -136,7 +144,7 @@ def answer_code(state: SmsState, code: Code | None) -> Code:
     return Code.C999_ERROR if code is None else code
 
 
-def _answered(row: sa.RowMapping, answers: Sequence[SmsAnswer]) -> AnsweredEnvoi:
+def _answered(row: Found, answers: Sequence[SmsAnswer]) -> AnsweredEnvoi:
     return AnsweredEnvoi(
         envoi_id=EnvoiId(row["id"]),
         mail_id=MailId(row["mail_id"]),
@@ -152,9 +160,7 @@ def _answered(row: sa.RowMapping, answers: Sequence[SmsAnswer]) -> AnsweredEnvoi
 # --- the etatAr ------------------------------------------------------------------------------------------------------
 
 
-def _receipts(
-    connection: sa.Connection, locked: dict[EnvoiId, sa.RowMapping], now: datetime, writers: Writers
-) -> list[Row]:
+def _receipts(connection: sa.Connection, locked: dict[EnvoiId, Found], now: datetime, writers: Writers) -> list[Row]:
     wanted = [
         one for one, row in locked.items() if row["receipts_to"] is not None and row["receipts_staged_at"] is None
     ]
@@ -163,7 +169,7 @@ def _receipts(
         return []
     if writers.receipts is None:
         raise ValueError("an etatAr is due, and nothing to write it is given")
-    connection.execute(tables.envoi.update().where(_envoi.id.in_(complete)).values(receipts_staged_at=now))
+    _RECEIPTS_STAGED.run(connection, [{"b_id": envoi_id, "b_now": now} for envoi_id in complete])
     rows = []
     for envoi_id, ends in _ends(connection, complete).items():
         if any(map(_was_at_a_carrier, ends)):  # else the Not has said all there is (docs/protocol.md §8.6)
@@ -179,19 +185,19 @@ def _was_at_a_carrier(end: SmsEnd) -> bool:
 
 def _ends(connection: sa.Connection, ids: Sequence[EnvoiId]) -> dict[EnvoiId, list[SmsEnd]]:
     ends: dict[EnvoiId, list[SmsEnd]] = {}
-    for row in connection.execute(ANSWERS, {"ids": ids}):
+    for row in ANSWERS.find(connection, {"ids": list(ids)}):
         end = SmsEnd(
-            tel=row.tel,
-            state=row.state,
-            code=row.code,
-            network_code=row.network_code,
-            network_at=row.network_at,
+            tel=row["tel"],
+            state=row["state"],
+            code=row["code"],
+            network_code=row["network_code"],
+            network_at=row["network_at"],
         )
-        ends.setdefault(row.envoi_id, []).append(end)
+        ends.setdefault(row["envoi_id"], []).append(end)
     return ends
 
 
-def _ended(row: sa.RowMapping, ends: Sequence[SmsEnd]) -> EndedEnvoi:
+def _ended(row: Found, ends: Sequence[SmsEnd]) -> EndedEnvoi:
     return EndedEnvoi(
         envoi_id=EnvoiId(row["id"]),
         mail_id=MailId(row["mail_id"]),

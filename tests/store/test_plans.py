@@ -29,6 +29,7 @@ from gateway.store import (
 )
 from gateway.store.database import PostgresDatabase
 from gateway.store.questions import Question
+from gateway.store.repeats import Repeated
 from gateway.store.tables import REPORT_OPEN, SMS_OPEN, SMS_UNANSWERED
 from tests.store.samples import LATER, change, new_mail, new_order, new_report, new_sms, rows
 from tests.support.clock import START
@@ -67,14 +68,14 @@ async def plan(store: Store, query: sa.Select[Any]) -> str:
     return await store._database.read(ask)
 
 
-async def plan_by_keys(store: Store, query: Question | sa.Select[Any] | sa.Update | sa.Delete, **wanted: object) -> str:
+async def plan_by_keys(store: Store, query: Question | Repeated | sa.Select[Any] | sa.Delete, **wanted: object) -> str:
     """The plan of a query for keys, in a table so small that all of it would be read if it could be."""
 
     def ask(connection: sa.Connection) -> str:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
-        statement = query.statement if isinstance(query, Question) else query
+        statement = query.statement if isinstance(query, Question | Repeated) else query
         found = statement.compile(dialect=connection.dialect).construct_expanded_state(wanted)
         plain = {name: key.value if isinstance(key, Enum) else key for name, key in found.parameters.items()}
         keys = plain if found.positiontup is None else tuple(plain[name] for name in found.positiontup)
@@ -100,7 +101,7 @@ async def test_the_oldest_of_a_lane_is_read_from_its_index_in_order(full_store: 
 
 async def test_a_batch_is_looked_for_near_the_oldest(full_store: Store) -> None:
     query = sa.select(tables.sms).where(tables.sms.c.account == "b").limit(1)
-    oldest = await full_store._database.read(lambda connection: connection.execute(query).mappings().one())
+    oldest = await full_store._database.read(lambda connection: dict(connection.execute(query).mappings().one()))
 
     await assert_uses(full_store, claims.batch_query(oldest, CLAIM), "ix_sms_lane")
 
@@ -215,7 +216,7 @@ async def test_claimed_rows_are_found_by_their_ids(full_store: Store) -> None:
     sms = await full_store._database.read(lambda connection: connection.scalar(queued))
     taken = {"b_id": sms, "b_now": START, "b_since_at": START, "b_lease_until": LATER, "b_provider": "carrier"}
 
-    assert "ix_sms_" not in await plan_by_keys(full_store, claims.TAKE.statement, **taken)
+    assert "ix_sms_" not in await plan_by_keys(full_store, claims.TAKE, **taken)
     assert "ix_report_" not in await plan_by_keys(full_store, reports.CLAIM, **taken)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
@@ -22,11 +22,12 @@ from tests.support.clock import START
 MAIL = tables.mail.c
 
 QUESTION = Question(
-    sa.select(MAIL.id, MAIL.fingerprint)
+    sa.select(MAIL.id, MAIL.fingerprint, MAIL.received_at)
     .where(
         MAIL.id.in_(sa.bindparam("ids", expanding=True)),
         MAIL.received_at.in_(sa.bindparam("instants", expanding=True)),
         MAIL.account == sa.bindparam("account"),
+        MAIL.received_at < sa.bindparam("before"),
         MAIL.listener == new_mail().listener,  # a value that stands in the statement itself
     )
     .order_by(MAIL.id)
@@ -51,11 +52,12 @@ def minute(number: int) -> datetime:
 
 async def ask(store: Store, ids: Sequence[str], instants: Sequence[datetime]) -> list[str]:
     values: dict[str, Any] = {"ids": list(ids), "instants": list(instants), "account": new_mail().account}
+    values["before"] = minute(100).astimezone(timezone(timedelta(hours=2)))
 
-    found = await store._read(lambda connection: QUESTION.ask(connection, values))
+    found = await store._read(lambda connection: QUESTION.find(connection, values))
 
-    assert all(mark is None or isinstance(mark, bytes) for _, mark in found)
-    return [mail_id for mail_id, _ in found]
+    assert all(one["received_at"].tzinfo is UTC and isinstance(one["fingerprint"], bytes) for one in found)
+    return [one["id"] for one in found]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5, 7, 8, 9])

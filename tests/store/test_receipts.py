@@ -563,7 +563,7 @@ async def test_the_words_that_are_kept_are_found_by_their_indexes(store: Store) 
     await store.admit(new_order())
     (sms,) = await claim(store)
     found = await row(store, tables.sms, id=sms.id)
-    query = receipts.kept_query([found])  # type: ignore[list-item]
+    query = receipts.kept_query([found])
 
     def ask(connection: sa.Connection) -> str:
         if connection.dialect.name == "postgresql":
