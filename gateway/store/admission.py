@@ -88,7 +88,7 @@ def _raise_if_not_of_orders(error: StoreError) -> None:
 
 
 def _store_in_savepoint(connection: sa.Connection, orders: Sequence[Order], means: Means) -> list[AdmitOutcome]:
-    savepoint = driving.begin_savepoint(connection)
+    savepoint = driving.begin_savepoint(connection, "orders")
     left = means.copy()
     try:
         with translated():

@@ -49,21 +49,25 @@ def execute_many(connection: sa.Connection, text: str, rows: Rows) -> int:
         cursor.close()
 
 
-def begin_savepoint(connection: sa.Connection) -> Savepoint:
-    """Begin a part of the transaction that can be undone by itself."""
-    return _SqliteSavepoint(connection) if connection.dialect.name == "sqlite" else connection.begin_nested()
+def begin_savepoint(connection: sa.Connection, name: str) -> Savepoint:
+    """Begin a part of the transaction that can be undone by itself.
+
+    One within another has another name, so that the outer ends the inner too, should that have been left open.
+    """
+    return _SqliteSavepoint(connection, name) if connection.dialect.name == "sqlite" else connection.begin_nested()
 
 
 class _SqliteSavepoint:
-    """All have one name: SQLite takes the last begun for it."""
+    """One of SQLite, which takes the last begun of a name for it."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, name: str) -> None:
         self._connection = connection
-        query(connection, "SAVEPOINT part", ())
+        self._name = name
+        query(connection, f"SAVEPOINT {name}", ())
 
     def commit(self) -> None:
-        query(self._connection, "RELEASE part", ())
+        query(self._connection, f"RELEASE {self._name}", ())
 
     def rollback(self) -> None:
-        query(self._connection, "ROLLBACK TO part", ())
-        query(self._connection, "RELEASE part", ())
+        query(self._connection, f"ROLLBACK TO {self._name}", ())
+        query(self._connection, f"RELEASE {self._name}", ())

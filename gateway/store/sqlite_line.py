@@ -332,7 +332,7 @@ def _do_part(connection: sa.Connection, part: _Part[T], work: Work[T]) -> _Outco
     """Return what became of one part of several: what it raises by itself undoes nothing else."""
     if part.is_cut:
         return _Outcome(error=_interrupted())
-    savepoint = driving.begin_savepoint(connection)
+    savepoint = driving.begin_savepoint(connection, "part")
     try:
         with translated():
             value = _done(work, connection)

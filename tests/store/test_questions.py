@@ -89,9 +89,9 @@ async def test_a_savepoint_is_undone_by_itself(store: Store) -> None:
     mails = [replace(new_mail(), id=MailId(f"M{number}")) for number in range(3)]
 
     def store_some(connection: sa.Connection) -> None:
-        outer = driving.begin_savepoint(connection)
+        outer = driving.begin_savepoint(connection, "outer")
         _insert(connection, mails[0])
-        inner = driving.begin_savepoint(connection)
+        inner = driving.begin_savepoint(connection, "inner")
         _insert(connection, mails[1])
         inner.rollback()
         _insert(connection, mails[2])
@@ -108,7 +108,7 @@ async def test_a_row_twice_contradicts_and_undoes_its_part(store: Store) -> None
 
     def store_twice(connection: sa.Connection) -> None:
         _insert(connection, mail)
-        savepoint = driving.begin_savepoint(connection)
+        savepoint = driving.begin_savepoint(connection, "part")
         with pytest.raises(StoreError, match="contradicts"), translated():
             _insert(connection, mail)
         savepoint.rollback()

@@ -12,6 +12,7 @@ from typing import NoReturn
 import pytest
 import sqlalchemy as sa
 
+from gateway.store import driving
 from gateway.store.errors import StoreError, StoreUnavailable
 from gateway.store.sqlite_line import SqliteLine
 
@@ -129,6 +130,19 @@ async def test_a_part_that_raises_undoes_nothing_else(line: Line, path: Path) ->
 
     assert [1, LookupError, 3] == [results[0], type(results[1]), results[2]]
     assert rows(path) == {1, 3}
+
+
+async def test_a_part_is_undone_whole_also_when_it_leaves_a_savepoint_open(line: Line, path: Path) -> None:
+    def leave_open(connection: sa.Connection) -> NoReturn:
+        put(2)(connection)
+        driving.begin_savepoint(connection, "inner")
+        put_and_fail(3, LookupError())(connection)
+        raise AssertionError
+
+    results = await together(line, put(1), leave_open, put(4))
+
+    assert [1, LookupError, 4] == [results[0], type(results[1]), results[2]]
+    assert rows(path) == {1, 4}
 
 
 async def test_what_cannot_be_copied_stops_nobody(line: Line, path: Path) -> None:
