@@ -90,8 +90,11 @@ def _check_target(store: Path | None, target: Path, *, overwrite: bool) -> None:
 
 def _is_backup(target: Path) -> bool:
     """Say whether it may be one, or is empty: a configuration or a key, named by mistake, is neither."""
-    with target.open("rb") as stream:
-        begins = stream.read(len(_SQLITE_BEGINS))
+    try:
+        with target.open("rb") as stream:
+            begins = stream.read(len(_SQLITE_BEGINS))
+    except OSError as error:
+        raise StoreUnusable(f"{target} is there, and cannot be read: {error.strerror}; take another name") from error
     return not begins or begins.startswith((_SQLITE_BEGINS, _DUMP_BEGINS))
 
 

@@ -29,7 +29,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from gateway.store.errors import StoreUnavailable, StoreUnusable, primary_code
+from gateway.store.errors import StoreUnusable, primary_code
 from gateway.store.settings import StoreSettings
 from gateway.store.sqlite_line import SqliteLine, Work
 
@@ -134,8 +134,7 @@ class SqliteDatabase:
 
     async def flush(self) -> None:
         """Copy the whole log into the database, and flush that: what recovery found there may be in memory only."""
-        if await asyncio.to_thread(_copy_log, self._path, self._settings):
-            raise StoreUnavailable("the store is locked by somebody else")
+        await asyncio.to_thread(_copy_log, self._path, self._settings)
         await asyncio.to_thread(_flush_names, self._path.parent)
 
     async def close(self) -> None:
@@ -235,14 +234,17 @@ def _flush_names(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _copy_log(path: Path, settings: StoreSettings) -> object:
-    """Empty the write-ahead log into the database, both flushed; return 0, or 1 when somebody else is in the way."""
+def _copy_log(path: Path, settings: StoreSettings) -> None:
+    """Empty the write-ahead log into the database, both flushed. Raises SQLite's own error when somebody reads it."""
     address = f"{path.as_uri()}?mode=rw"
     with contextlib.closing(
         sqlite3.connect(address, uri=True, isolation_level=None, timeout=settings.busy_timeout_s)
     ) as connection:
         connection.execute("PRAGMA synchronous=FULL")
-        return connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:  # which says so without an error
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
 
 
 def _ask(cursor: DBAPICursor | sqlite3.Cursor, statement: str) -> object:

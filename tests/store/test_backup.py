@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -9,6 +10,7 @@ import stat
 import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -113,6 +115,23 @@ async def test_what_is_no_backup_is_never_overwritten(
         copy(sqlite_settings, target, overwrite=True)
 
     assert target.read_text() == "[smtp]\n"
+
+
+async def test_what_cannot_be_looked_at_is_not_overwritten(
+    sqlite_settings: StoreSettings, tmp_path: Path, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "copy.db"
+    target.write_bytes(b"of another user")
+
+    def refuse(_path: Path, _mode: str) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(StoreUnusable, match="cannot be read: Permission denied"):
+            copy(sqlite_settings, target, overwrite=True)
+
+    assert target.read_bytes() == b"of another user"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

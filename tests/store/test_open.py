@@ -15,6 +15,7 @@ from psycopg import sql
 
 from gateway.store import Store, StoreSettings, StoreUnavailable, StoreUnusable, migrate, schema
 from gateway.store.database import SqliteDatabase
+from gateway.store.errors import is_locked
 from tests.store.samples import change, new_order
 from tests.support.postgres import PostgresServer
 
@@ -137,6 +138,21 @@ async def test_a_store_that_is_not_reached_is_unavailable(tmp_path: Path) -> Non
         await Store.open(settings)
 
     assert caught.value.temporary
+
+
+async def test_a_flush_that_somebody_stands_in_the_way_of_says_so(
+    sqlite_settings: StoreSettings, sqlite_store: Store
+) -> None:
+    """The daemon spends its reserve for a full disk, and must not for this."""
+    with contextlib.closing(sqlite3.connect(path_of(sqlite_settings), isolation_level=None)) as shell:
+        shell.execute("BEGIN")
+        shell.execute("SELECT count(*) FROM mail").fetchone()
+        await sqlite_store.admit(new_order())
+        with pytest.raises(StoreUnavailable, match="locked by somebody else") as raised:
+            await sqlite_store.flush()
+
+    assert is_locked(raised.value)
+    await sqlite_store.flush()
 
 
 async def test_a_store_replaced_while_in_use_is_noticed(sqlite_settings: StoreSettings, sqlite_store: Store) -> None:
