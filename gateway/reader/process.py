@@ -118,6 +118,8 @@ class _Channel(asyncio.Protocol):
 
     def _fail(self, cause: str) -> None:
         self.is_open = False
+        if self._transport is not None:
+            self._transport.pause_reading()  # nobody may come to end it for long, and it could talk all the time
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -36,9 +36,9 @@ class Alarm:
 
     def wait(self) -> asyncio.Future[None]:
         """Return what is over once somebody has called `wake`, for whatever reason; TimeoutError once it rings."""
-        if self._timer is None:
-            self._start_timer()
         self._waiter = self._loop.create_future()
+        if self._timer is None:
+            self._ring()  # at once if it is late: a client that wakes at every turn would be waited for, for ever
         return self._waiter
 
     def wake(self) -> None:

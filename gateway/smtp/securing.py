@@ -66,7 +66,8 @@ class SecuringSession(SmtpConnection):
         }
 
     def note_answer(self, reply: Reply) -> None:
-        if reply.code < 400 or reply is self._remembered:
+        is_remembered, self._remembered = reply is self._remembered, None  # another command may be told the same
+        if reply.code < 400 or is_remembered:
             return
         facts = self.facts() | {"recipient": self._wrong_recipient}
         self._owner.note_refused(self._guest.host, self._sender or self.envelope.mail_from, reply, facts)

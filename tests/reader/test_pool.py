@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from gateway.protocol.reading import Limits, Mode, Unreadable
 from gateway.reader.inline import NotRead
 from gateway.reader.mail import MailRead, read_mail
 from gateway.reader.pool import ReaderPool
+from gateway.reader.process import _Channel
 from tests.intake.conftest import write_envoi, write_mail
 from tests.reader.conftest import (
     MAIL_BYTES,
@@ -171,6 +174,31 @@ async def test_a_child_that_ended_while_it_was_idle_costs_no_attempt(open_pool: 
     found = await read(pool, evil_mail(f"die-once {tmp_path / 'was-here'}"))
 
     assert isinstance(found, MailRead)
+
+
+async def test_a_child_that_talks_without_end_is_not_listened_to() -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(0)
+    theirs.settimeout(0)
+    loop = asyncio.get_running_loop()
+    transport, channel = await loop.create_connection(_Channel, sock=ours)
+    with theirs:
+        theirs.send(b"\0\0\0\0")
+        assert await channel.frame == b""
+        theirs.send(b"more than it was asked")
+        async with asyncio.timeout(10):
+            while channel.is_open:  # noqa: ASYNC110 nobody is told
+                await asyncio.sleep(0)
+        with suppress(BlockingIOError):
+            while True:
+                theirs.send(bytes(65_536))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        with pytest.raises(BlockingIOError):
+            theirs.send(b"and more")
+    channel.close()
+
+    assert transport.is_closing()
 
 
 async def test_a_dead_child_is_replaced_before_the_next_mail(open_pool: OpenPool) -> None:

@@ -75,6 +75,30 @@ async def test_a_moment_that_is_past_ends_the_wait(alarm: Alarm) -> None:
         await alarm.wait()
 
 
+async def test_it_rings_although_somebody_wakes_at_every_turn(alarm: Alarm) -> None:
+    """What comes at every turn of the loop comes before its timers: a trickle must not outrun every deadline."""
+    loop = asyncio.get_running_loop()
+    is_over = False
+
+    def wake() -> None:
+        alarm.wake()
+        if not is_over:
+            loop.call_soon(wake)
+
+    async def wait_on() -> None:
+        while True:
+            await alarm.wait()
+
+    loop.call_soon(wake)
+    alarm.set(now() + SOON_S)
+    try:
+        async with asyncio.timeout(LONG_S):
+            with pytest.raises(TimeoutError):
+                await wait_on()
+    finally:
+        is_over = True
+
+
 async def test_who_is_woken_goes_on(alarm: Alarm) -> None:
     alarm.set(now() + LONG_S)
     asyncio.get_running_loop().call_soon(alarm.wake)

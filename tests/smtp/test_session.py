@@ -303,6 +303,25 @@ async def test_shortage_is_told_at_mail() -> None:
         assert await client.ask(b"MAIL FROM:<a@b.c>") == "452 4.3.1 Disk is full"
 
 
+async def test_reply_of_the_handler_counts_when_the_session_says_the_same() -> None:
+    """The handler remembers by itself whom it refuses; of a full disk both of them tell."""
+    full = Reply(code=452, enhanced="4.3.1", text="Disk is full")
+    noted: list[Reply] = []
+
+    async def fill(_submission: Submission) -> Reply:
+        house.listener.find_shortage = lambda: full
+        return full
+
+    async with open_house(RememberingHandler(fill)) as house, await house.connect() as client:
+        house.listener.note_refused = lambda _peer, _sender, reply, _facts: noted.append(reply)
+        await client.begin_data()
+
+        assert await client.ask(MAIL + b".") == str(full)
+        assert noted == []
+        assert await client.ask(b"MAIL FROM:<a@b.c>") == str(full)
+        assert noted == [full]
+
+
 async def test_no_timer_of_the_dialogue_runs_while_the_handler_does() -> None:
     async def dawdle(_submission: Submission) -> Reply:
         await asyncio.sleep(0.15)
