@@ -5,6 +5,7 @@ import configparser
 import json
 import os
 import re
+import shutil
 import smtplib
 import subprocess
 import urllib.error
@@ -40,8 +41,10 @@ def noted(lines: list[str], folder: Path) -> list[str]:
     """Return the address that fail2ban notes for each line that it does."""
     log = folder / "log"
     log.write_text("".join(f"{line}\n" for line in lines))
+    rules = folder / FILTER.name  # for fail2ban-regex takes a path with a blank for two
+    shutil.copy(FILTER, rules)
     found = subprocess.run(
-        ["fail2ban-regex", "--out", "ip", str(log), str(FILTER)],
+        ["fail2ban-regex", "--out", "ip", str(log), str(rules)],
         capture_output=True,
         text=True,
         timeout=60,
