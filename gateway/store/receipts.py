@@ -292,8 +292,7 @@ _ANY_KEPT = Question(sa.select(sa.select(sa.literal(1)).select_from(tables.recei
 
 
 def _is_any_kept(connection: sa.Connection) -> bool:
-    ((found,),) = _ANY_KEPT.ask(connection, {})
-    return bool(found)
+    return bool(_ANY_KEPT.ask(connection, {})[0][0])
 
 
 _RIPE = (
@@ -328,8 +327,7 @@ def kept_query(rows: Sequence[_Row]) -> sa.Select[Any]:
 def _take_kept(connection: sa.Connection, moves: Moves, rows: Iterable[_Row], now: datetime) -> tuple[Move, ...]:
     """The words that were kept for these SMS have done what they do, and are kept no longer."""
     by_id = {row["id"]: row for row in rows}
-    found = connection.execute(kept_query(list(by_id.values())))
-    kept: Sequence[_Row] = [dict(row) for row in found.mappings()]
+    kept: Sequence[_Row] = [dict(row) for row in connection.execute(kept_query(list(by_id.values()))).mappings()]
     made: tuple[Move, ...] = ()
     taken: list[str] = []
     for provider in dict.fromkeys(row["provider"] for row in kept):
