@@ -18,9 +18,6 @@ from gateway.text.visible import visible
 
 _COLUMNS = 240
 
-_KEY_WIDTH = 10
-"""Of what is counted together, on however narrow a terminal: figures of nobody say nothing."""
-
 
 def stats(
     *,
@@ -50,7 +47,7 @@ def _show(console: Console, found: Stats) -> None:
     console.print(f"Since {shown_time(found.since)} UTC")
     states = [state.value for state in SmsState if state.value in found.total.states]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(found.by.value, overflow="fold", min_width=_KEY_WIDTH)
+    table.add_column(found.by.value)
     for name in ("SMS", "parts", "cost", "delivered", *states):
         table.add_column(name, justify="right", no_wrap=True)
     for row in (*found.rows, found.total):
@@ -61,7 +58,7 @@ def _show(console: Console, found: Stats) -> None:
         console.print("Nothing waits to be sent.")
         return
     waiting = Table(box=None, pad_edge=False, header_style="bold")
-    waiting.add_column("waiting for", overflow="fold", min_width=_KEY_WIDTH)
+    waiting.add_column("waiting for")
     for name in ("SMS", "oldest", "p50", "p95"):
         waiting.add_column(name, justify="right", no_wrap=True)
     for one in found.waiting:

@@ -1,8 +1,8 @@
-"""Statements handed to the driver itself, for what is done with every mail.
+"""Statements handed to the driver itself, for what is done with every mail, SMS and report.
 
 To execute a statement, SQLAlchemy makes a dozen objects around it; measured on SQLite, that takes three times as long
-as the statement does, and a savepoint a hundred times. On PostgreSQL the way to the server is longer than both, and
-SQLAlchemy must hear of connections that break: there everything goes through it.
+as the statement does, and with a savepoint some seventy times as long. On PostgreSQL the way to the server is longer
+than both, and SQLAlchemy must hear of connections that break: there everything goes through it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -6,13 +6,12 @@ types.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 
 from gateway.store import driving
-from gateway.store.repeats import Process, make_column
+from gateway.store.repeats import make_column, process_of
 
 _statements: dict[tuple[str, str, tuple[str, ...]], "_Insert"] = {}
 
@@ -34,7 +33,7 @@ class _Insert:
         self.text = str(compiled)
         self._names = list(compiled.positiontup or columns)
         self._is_positional = compiled.positiontup is not None
-        self._processors = [_processor(table.c[name], dialect) for name in self._names]
+        self._processors = [process_of(table.c[name], dialect) for name in self._names]
 
     def make_ready(self, rows: Sequence[Mapping[str, object]]) -> driving.Rows:
         columns = [
@@ -44,7 +43,3 @@ class _Insert:
         if self._is_positional:
             return list(zip(*columns, strict=True))
         return [dict(zip(self._names, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-def _processor(column: sa.Column[Any], dialect: Dialect) -> Process:
-    return column.type.dialect_impl(dialect).bind_processor(dialect)

@@ -1,4 +1,4 @@
-"""Questions asked with every mail, compiled once: as `repeats`, for what reads.
+"""Questions asked with every mail, SMS and report, compiled once: as `repeats`, for what reads.
 
 A list among the values makes the statement longer. So that there are few statements, which SQLite too keeps ready, a
 list is filled up to the next power of two with its last value, which changes no answer of an IN.

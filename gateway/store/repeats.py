@@ -71,6 +71,6 @@ def make_column(values: list[Any], process: Process) -> list[Any]:
     return ready
 
 
-def process_of(bind: sa.BindParameter[Any], dialect: Dialect) -> Process:
-    """Return what makes values of the parameter ready."""
-    return bind.type.dialect_impl(dialect).bind_processor(dialect)
+def process_of(value: sa.BindParameter[Any] | sa.Column[Any], dialect: Dialect) -> Process:
+    """Return what makes values of the parameter, or for the column, ready."""
+    return value.type.dialect_impl(dialect).bind_processor(dialect)

@@ -322,7 +322,7 @@ class _Errand:
                 return connection.begin()
             except sqlite3.OperationalError as error:
                 slices_left -= 1
-                if slices_left <= 0 or not _is_locked(error):
+                if slices_left <= 0 or primary_code(error) != sqlite3.SQLITE_BUSY:
                     raise
                 if all(part.is_cut for part, _ in self._parts):
                     raise _interrupted() from error  # whoever waits behind them has not waited for it in vain
@@ -367,10 +367,6 @@ def _copy_of(error: BaseException) -> BaseException:
         return error  # not every exception can be copied
     copied.__cause__ = error.__cause__
     return copied
-
-
-def _is_locked(error: sqlite3.OperationalError) -> bool:
-    return primary_code(error) == sqlite3.SQLITE_BUSY
 
 
 def _interrupted() -> sqlite3.OperationalError:

@@ -84,13 +84,17 @@ def test_bounds_are_told(key: str, expected: str) -> None:
     assert sorted(found.split(", ")) == sorted(expected.split(", "))
 
 
-def test_told_bounds_are_those_that_hold(find_problems: Find) -> None:
+def test_told_bounds_are_those_that_hold(load_text: Load, find_problems: Find) -> None:
     told = re.findall(r"^\| `(\w+)` \| whole number, (\d+) to (\d+) \|", _section("smtp"), re.MULTILINE)
 
     assert len(told) > 5
     for key, least, most in told:
-        assert find_problems(environ={f"MAIL2SMS_SMTP__{key.upper()}": str(int(least) - 1)}) != []
-        assert find_problems(environ={f"MAIL2SMS_SMTP__{key.upper()}": str(int(most) + 1)}) != []
+        variable = f"MAIL2SMS_SMTP__{key.upper()}"
+        for value in (int(least) - 1, int(most) + 1):
+            (problem,) = find_problems(environ={variable: str(value)})
+            assert problem.startswith(f"smtp.{key}: ")
+        for value in (int(least), int(most)):
+            assert getattr(load_text(environ={variable: str(value)}).smtp, key) == value
 
 
 def _section(name: str) -> str:

@@ -28,6 +28,7 @@ from tests.support.gateway import GatewayProcess, serve
 
 pytestmark = [
     pytest.mark.slow,
+    # Its master gives up root by itself, and runs for nobody else; CI is root
     pytest.mark.skipif(not is_possible(), reason="only root can start Postfix"),
     pytest.mark.timeout(240),
 ]
